@@ -1,0 +1,1 @@
+"""Actuator drivers, one file a kind."""

@@ -1,0 +1,1 @@
+"""The site file: TOML to frozen configuration, every error at once."""

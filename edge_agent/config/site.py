@@ -1,0 +1,197 @@
+"""What a site file may say: the frozen types that the loader fills and everything else reads.
+
+Durations are text such as "500ms", "10s", "5m", "2h" or "1d" and become nanoseconds (`*_ns`) where they are used
+(`durations.parse_duration`); sizes are text such as "64MB" or "1GiB". Defaults are the ones a careful operator
+would choose.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge_agent.ports import FieldSpec
+from edge_agent.types import Value
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="lower case letters, digits and _")]
+SignalName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=96)]
+TopicSegment = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$", description="lower case letters, digits, _ and -")]
+RuleId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", description='such as "500ms", "10s", "5m"')]
+Size = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(B|kB|KiB|MB|MiB|GB|GiB)$", description='such as "64MB"')]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+_SIZE = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+
+
+def size_bytes(text: str) -> int:
+    """`"64MB"` -> 64_000_000. The text has matched `Size`."""
+    number, unit = re.fullmatch(r"([0-9]+)([A-Za-z]+)", text).groups()  # type: ignore[union-attr]
+    return int(number) * _SIZE[unit]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class AgentConfig(_Strict, frozen=True):
+    """`[agent]`: who this gateway is and where it keeps its state."""
+
+    gateway: TopicSegment
+    tenant: TopicSegment = "default"
+    site: TopicSegment = "default"
+    data_dir: str = "/var/lib/edge-agent"
+    run_dir: str = "/run/edge-agent"
+    """For the control socket and the event log ring; a tmpfs."""
+    event_log_mb: Annotated[int, Meta(ge=1, le=1024)] = 16
+
+
+class SourceConfig(_Strict, frozen=True):
+    """`[[source]]`: what all kinds share. `driver` is the kind's own `Config`, from the keys left over."""
+
+    name: Name
+    kind: str
+    driver: msgspec.Struct
+    group: TopicSegment = "all"
+    stale_after: Duration = "10s"
+    """A field that was not heard for this long is unknown to rules."""
+    max_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    """Readings per second that this source may put into the inbox; more is shed and declared as `overload`."""
+    fields: dict[str, FieldSpec] = {}
+    """By field name, or by `stream.field` where the source has several streams."""
+
+
+class SignalConfig(_Strict, frozen=True):
+    """`[[signal]]`: a window over a field."""
+
+    name: SignalName
+    of: SignalName
+    fn: Literal["mean", "min", "max", "std", "range", "rate", "count", "percentile", "absent", "age"]
+    window: Duration | None = None
+    last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """A window by count instead of by time."""
+    p: Annotated[float, Meta(ge=0, le=100)] | None = None
+    """For `percentile`."""
+
+
+class ActionConfig(_Strict, frozen=True):
+    """What a rule does when it is raised, and, with `else_value`, when it is cleared."""
+
+    set: str
+    """`<actuator>.<target>`."""
+    value: Value
+    else_value: Value | None = None
+
+
+class RuleConfig(_Strict, frozen=True):
+    """`[[rule]]`. Expressions: rules/LANGUAGE.md."""
+
+    id: RuleId
+    when: str
+    for_: Duration | None = msgspec.field(default=None, name="for")
+    clear: str | None = None
+    otherwise: str | None = None
+    severity: Literal["info", "warning", "critical"] = "warning"
+    latch: bool = False
+    text: str = ""
+    """What people read in the alert; the id where empty."""
+    alert: bool = True
+    actions: tuple[ActionConfig, ...] = ()
+
+
+class ModelConfig(_Strict, frozen=True):
+    """`[[model]]`: one lane. `input` is a camera's name, or a list of fields for a window."""
+
+    name: Name
+    package: str
+    """Path of a package directory, relative to the site file or the project's `models/`."""
+    input: Name | tuple[SignalName, ...]
+    policy: Literal["latest", "every"] | None = None
+    deadline_ms: Annotated[int, Meta(ge=1, le=600_000)] | None = None
+    threads: Annotated[int, Meta(ge=1, le=64)] | None = None
+    providers: tuple[str, ...] = ()
+    """onnx: such as ["CUDAExecutionProvider"]; empty: CPU."""
+    delegate: str | None = None
+    """litert: path of a delegate library."""
+    memory_mb: Annotated[int, Meta(ge=32, le=65536)] = 512
+    max_rate_hz: Annotated[float, Meta(gt=0)] | None = None
+    worker: Name | None = None
+    """Models that name the same worker share one process."""
+    stale_after: Duration = "10s"
+
+
+class ActuatorConfig(_Strict, frozen=True):
+    """`[[actuator]]`: what all kinds share; `driver` is the kind's own `Config`."""
+
+    name: Name
+    kind: str
+    driver: msgspec.Struct
+    deadline: Duration = "2s"
+    """An action that is not done by then raises an alert."""
+
+
+class StoreConfig(_Strict, frozen=True):
+    """`[store]`."""
+
+    quota: Size = "1GB"
+    """Bytes of the database file and its -wal together."""
+    commit_interval: Duration = "1s"
+    row_limit: Size = "96KiB"
+    """A row is closed when its body would grow past this."""
+
+
+class TlsConfig(_Strict, frozen=True):
+    """`[uplink.tls]`: files, never contents."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+
+
+class UplinkConfig(_Strict, frozen=True):
+    """`[uplink]`: `mqtt`, `file` (air-gapped: rows go into a folder), or `none`."""
+
+    kind: Literal["mqtt", "file", "none"] = "none"
+    host: str = "localhost"
+    port: Port = 1883
+    version: Literal["5", "3.1.1"] = "5"
+    client_id: str | None = None
+    """Default: the gateway's name."""
+    username: str | None = None
+    password_file: str | None = None
+    """Path, or `credential:NAME` for a systemd credential."""
+    tls: TlsConfig | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    window: Annotated[int, Meta(ge=1, le=1000)] = 50
+    """Messages in flight; the broker's Receive Maximum lowers it."""
+    session_expiry_s: Annotated[int, Meta(ge=0, le=2_592_000)] = 86_400
+    backlog_rate: Annotated[int, Meta(ge=1)] | None = None
+    """Rows per second for the backlog; live rows are not held back."""
+    dir: str | None = None
+    """For `file`: where the rows go."""
+
+
+class DeliveryConfig(_Strict, frozen=True):
+    """`[delivery]`: who must confirm a row before it may leave the outbox."""
+
+    ack: Literal["broker", "backend"] = "broker"
+    resend_after: Duration = "30s"
+    """`backend`: sent and not covered after this long is sent again."""
+
+
+class SiteConfig(_Strict, frozen=True):
+    """The whole file."""
+
+    agent: AgentConfig
+    source: tuple[SourceConfig, ...] = ()
+    signal: tuple[SignalConfig, ...] = ()
+    model: tuple[ModelConfig, ...] = ()
+    rule: tuple[RuleConfig, ...] = ()
+    actuator: tuple[ActuatorConfig, ...] = ()
+    store: StoreConfig = StoreConfig()
+    uplink: UplinkConfig = UplinkConfig()
+    delivery: DeliveryConfig = DeliveryConfig()

@@ -1,0 +1,1 @@
+"""Topics and message shapes: the single source of what goes over the wire to a backend."""

@@ -1,0 +1,39 @@
+"""Errors by what the supervisor does about them; every one carries a hint: what the technician types next."""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Base of all errors that the agent raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class Retryable(EdgeError):
+    """The thing is gone for now: close, back off, open again."""
+
+
+class Rejected(EdgeError):
+    """This one item is bad: count it, quarantine it, go on with the next."""
+
+    def __init__(self, message: str, *, hint: str = "", item: bytes = b"") -> None:
+        super().__init__(message, hint=hint)
+        self.item = item
+
+
+class EndOfInput(EdgeError):
+    """A finite source has given all it has: close it, do not open it again."""
+
+
+class Fatal(EdgeError):
+    """The agent cannot go on: stop with `exit_code`."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code

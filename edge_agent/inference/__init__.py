@@ -1,0 +1,1 @@
+"""Lanes, the worker process, and what a model package says of itself."""

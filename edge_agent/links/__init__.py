@@ -1,0 +1,1 @@
+"""Who owns a port: serial line, MQTT client."""

@@ -1,0 +1,1 @@
+"""Windows and derived signals: pure, incremental, on monotonic time."""

@@ -1,0 +1,1 @@
+"""Source drivers, one file a kind."""
