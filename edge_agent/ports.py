@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from edge_agent.types import Act, Frame, ImageView, Reading, Receipt, Stamp, Value
+from edge_agent.types import Act, Frame, ImageView, Reading, Receipt, SeqRange, Stamp, Value
 
 
 class Clock(Protocol):
@@ -96,3 +96,106 @@ class Actuator(Protocol):
 
     def apply(self, action: Act, timeout_s: float) -> Receipt: ...
     def close(self) -> None: ...
+
+
+class Body(Protocol):
+    """What one named thread of the agent runs. `run` returns after `stop`, or raises; the supervisor decides
+    what follows. `progress_ns` is the monotonic time of its last turn, for the watchdog."""
+
+    name: str
+    progress_ns: int
+
+    def run(self) -> None: ...
+    def stop(self) -> None:
+        """From any thread; wakes the body."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One message of the outbox, encoded once: what is stored is what is sent.
+
+    `prio` 0 is alerts, decisions and the ledger, 1 predictions, 2 telemetry; (`prio`, `id`) is the row's key and
+    `id` grows by commit. `kind` and `key` make the topic: `up/{kind}` or `up/{kind}/{key}`. `body` is deflated
+    JSON. `segments` are the numbers it carries, of one epoch.
+    """
+
+    prio: int
+    id: int
+    kind: str
+    key: str
+    n: int
+    epoch: str
+    segments: tuple[SeqRange, ...]
+    body: bytes
+
+
+class Acked(msgspec.Struct, frozen=True):
+    """The next hop (the broker, the folder) has confirmed these rows, as (prio, id)."""
+
+    rows: tuple[tuple[int, int], ...]
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The next hop refused a row; `retry` says whether the same row may be accepted later."""
+
+    row: tuple[int, int]
+    code: str
+    retry: bool
+
+
+class BackendAck(msgspec.Struct, frozen=True):
+    """The backend holds these ranges of an epoch (both ends included), and will never take those rejected."""
+
+    epoch: str
+    have: dict[str, tuple[tuple[int, int], ...]]
+    reject: tuple[tuple[str, int, str], ...] = ()
+
+
+class Inbound(msgspec.Struct, frozen=True):
+    """A message for this gateway on a `down/` topic other than `down/ack`; not checked in any way."""
+
+    topic: str
+    body: bytes
+    retained: bool
+
+
+class Up(msgspec.Struct, frozen=True):
+    """Connected; at most `window` rows may be in flight. Rows in flight before a `Down` must be sent again."""
+
+    window: int
+
+
+class Down(msgspec.Struct, frozen=True):
+    """Not connected, with the reason in words that name the cause."""
+
+    reason: str
+
+
+UplinkEvent = Acked | Refused | BackendAck | Inbound | Up | Down
+
+
+class Uplink(Protocol):
+    """A transport for rows. `send` never blocks on the network and is called only while up and inside the window.
+    `publish_latest` replaces a retained document (`state`, `health`, `reported`): a slot, not a row.
+    `poll` waits at most `timeout_s` for events, and `wake` ends that wait early, from any thread."""
+
+    def send(self, row: Row) -> None: ...
+    def publish_latest(self, suffix: str, body: bytes) -> None: ...
+    def poll(self, timeout_s: float) -> Sequence[UplinkEvent]: ...
+    def wake(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Outbox(Protocol):
+    """The uplink's view of the store: committed rows, and what became of them. Used from the uplink's thread."""
+
+    def unacked(self, prio: int, after: int, limit: int) -> Sequence[Row]:
+        """Committed rows of a priority with id > `after` that are not delivered yet, oldest first."""
+
+    def newest(self, prio: int) -> int:
+        """The highest committed id of a priority, 0 when there is none."""
+
+    def delivered(self, rows: Sequence[tuple[int, int]]) -> None:
+        """These need not be sent again; durable with the store's next commit."""
+
+    def refused(self, row: tuple[int, int], code: str) -> None:
+        """Never send it again: dead letter, with a `rejected` gap for its numbers."""
