@@ -1,0 +1,87 @@
+"""What each part of the agent counts and says of itself; status, the backend and the watchdog read it here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+from edge_agent.types import Stamp, Value
+
+_QUARANTINE = 16
+_QUARANTINE_BYTES = 200
+
+
+class PartHealth:
+    """Counts, latest values and quarantined items of one part. Every method may be called from any thread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.up: bool | None = None
+        self.since: Stamp | None = None
+        self.reason = ""
+        self._counts: dict[str, int] = {}
+        self._notes: dict[str, Value] = {}
+        self._quarantined: deque[tuple[str, bytes]] = deque(maxlen=_QUARANTINE)
+        self._lock = Lock()
+
+    def count(self, name: str, n: int = 1) -> None:
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + n
+
+    def note(self, name: str, value: Value) -> None:
+        self._notes[name] = value
+
+    def quarantine(self, reason: str, item: bytes) -> None:
+        self.count(reason)
+        self._quarantined.append((reason, bytes(item[:_QUARANTINE_BYTES])))
+
+    def turn(self, up: bool, stamp: Stamp, reason: str) -> bool:
+        """Notes the state; True when it changed."""
+        changed = up != self.up
+        if changed:
+            self.up, self.since = up, stamp
+        self.reason = reason
+        return changed
+
+    def value(self, name: str) -> int:
+        return self._counts.get(name, 0)
+
+    def to_dict(self, mono_ns: int) -> dict[str, object]:
+        """For people and JSON: bytes are shown escaped, never raw."""
+        with self._lock:
+            out: dict[str, object] = {"name": self.name, "up": self.up, "counts": dict(self._counts)}
+        if self.since is not None:
+            out["since_s"] = round((mono_ns - self.since.mono_ns) / 1e9, 1)
+        if self.reason:
+            out["reason"] = self.reason
+        if self._notes:
+            out["notes"] = dict(self._notes)
+        if self._quarantined:
+            shown = [{"reason": r, "item": ascii(item)[2:-1]} for r, item in tuple(self._quarantined)]
+            out["quarantine"] = shown
+        return out
+
+
+class Health:
+    """All parts, by name. Parts are made at start; a status document is a snapshot of them."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, PartHealth] = {}
+        self._sections: dict[str, Callable[[], dict[str, object]]] = {}
+
+    def part(self, name: str) -> PartHealth:
+        """The part of that name, made on first use."""
+        return self._parts.setdefault(name, PartHealth(name))
+
+    def section(self, name: str, describe: Callable[[], dict[str, object]]) -> None:
+        """A further piece of the status document, computed when somebody asks."""
+        self._sections[name] = describe
+
+    def parts(self) -> list[PartHealth]:
+        return list(self._parts.values())
+
+    def to_dict(self, mono_ns: int) -> dict[str, object]:
+        document: dict[str, object] = {name: describe() for name, describe in self._sections.items()}
+        document["parts"] = [part.to_dict(mono_ns) for part in self.parts()]
+        return document

@@ -1,0 +1,140 @@
+"""The engine's bounded inbox: one feed per producer, served in turn, so that a flood delays and sheds only itself.
+
+A feed is served at most `SLICE` events before the next feed has its turn. What does not fit is counted per
+stream and handed over as `Lost` before the next events of that feed: loss is declared in its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from threading import Condition
+
+from edge_agent.types import Event, Lost, Reading, Stamp
+
+SLICE = 64
+"""Events per turn: about half a millisecond of engine time."""
+
+
+class Feed:
+    """The part of the inbox that one producer fills. One thread offers, the engine takes."""
+
+    def __init__(self, inbox: Inbox, name: str, *, limit: int, rate_hz: int | None) -> None:
+        self.name = name
+        self._inbox = inbox
+        self._limit = limit
+        self._rate_hz = rate_hz
+        self._burst = float(max(rate_hz or 0, 1))
+        self._allowance = self._burst
+        self._refilled_ns = 0
+        self._queue: deque[Event] = deque()
+        self._shed: dict[str, int] = {}
+        self._scheduled = False
+        self._condition = Condition()
+        self.shed_total = 0
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Never waits. Readings beyond the quota or the rate are shed and declared; other events always fit."""
+        if not events:
+            return
+        with self._condition:
+            allowed = self._allowed(events)
+            if self._shed and allowed:
+                self._declare(events[0].stamp)
+            if allowed >= len(events):
+                self._queue.extend(events)
+            else:
+                self._take_some(events, allowed)
+            self._schedule()
+
+    def offer_waiting(self, events: Sequence[Event], timeout_s: float) -> Sequence[Event]:
+        """Waits for room, for producers that can be held back; returns what did not fit in time."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: len(self._queue) < self._limit, timeout_s):
+                return events
+            room = self._limit - len(self._queue)
+            self._queue.extend(events[:room])
+            self._schedule()
+        return events[room:]
+
+    def settle(self, stamp: Stamp) -> None:
+        """Declares what was shed although nothing new comes."""
+        with self._condition:
+            if self._shed and len(self._queue) < self._limit:
+                self._declare(stamp)
+                self._schedule()
+
+    def take(self) -> list[Event]:
+        """The engine's turn: at most `SLICE` events, oldest first."""
+        with self._condition:
+            queue = self._queue
+            if len(queue) <= SLICE:
+                events = list(queue)
+                queue.clear()
+                self._scheduled = False
+            else:
+                events = [queue.popleft() for _ in range(SLICE)]
+                self._inbox.ready.put(self)
+            self._condition.notify()
+        return events
+
+    def _allowed(self, events: Sequence[Event]) -> int:
+        room = max(self._limit - len(self._queue), 0)
+        if self._rate_hz is None:
+            return room
+        now_ns = events[0].stamp.mono_ns
+        grown = self._allowance + max(now_ns - self._refilled_ns, 0) * self._rate_hz / 1e9
+        self._refilled_ns = max(now_ns, self._refilled_ns)
+        allowed = min(room, int(min(grown, self._burst)))
+        self._allowance = min(grown, self._burst) - min(allowed, len(events))
+        return allowed
+
+    def _take_some(self, events: Sequence[Event], allowed: int) -> None:
+        for event in events:
+            if not isinstance(event, Reading):
+                self._queue.append(event)
+            elif allowed > 0:
+                allowed -= 1
+                self._queue.append(event)
+            else:
+                self._shed[event.stream] = self._shed.get(event.stream, 0) + 1
+                self.shed_total += 1
+
+    def _declare(self, stamp: Stamp) -> None:
+        self._queue.extend(Lost(stream, n, "overload", stamp) for stream, n in self._shed.items())
+        self._shed.clear()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._queue:
+            self._scheduled = True
+            self._inbox.ready.put(self)
+
+
+class Inbox:
+    """All feeds of the engine."""
+
+    def __init__(self) -> None:
+        self.ready: SimpleQueue[Feed | None] = SimpleQueue()
+        self._feeds: dict[str, Feed] = {}
+
+    def feed(self, name: str, *, limit: int = 4096, rate_hz: int | None = None) -> Feed:
+        """A new feed that holds at most `limit` readings and takes at most `rate_hz` of them a second."""
+        self._feeds[name] = feed = Feed(self, name, limit=limit, rate_hz=rate_hz)
+        return feed
+
+    def wait(self, timeout_s: float | None) -> Feed | None:
+        """The feed whose turn it is; None after the timeout or when somebody called `wake`."""
+        try:
+            return self.ready.get(timeout=timeout_s) if timeout_s != 0 else self.ready.get_nowait()
+        except Empty:
+            return None
+
+    def wake(self) -> None:
+        self.ready.put(None)
+
+    def shed(self) -> dict[str, int]:
+        """Readings shed so far, by feed."""
+        return {name: feed.shed_total for name, feed in self._feeds.items() if feed.shed_total}
+
+

@@ -1,0 +1,123 @@
+"""A source's thread: opens the driver, reads, hands readings to the inbox and frames to the lanes, backs off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edge_agent.errors import EndOfInput, Rejected, Retryable
+from edge_agent.health import PartHealth
+from edge_agent.inbox import Feed
+from edge_agent.ports import Acknowledged, Clock, Source
+from edge_agent.types import Event, Frame, HealthChange, Reading
+
+READ_TIMEOUT_S = 0.25
+_BACKOFF_FIRST_S = 0.05
+_BACKOFF_MOST_S = 5.0
+
+
+class FrameTaker(Protocol):
+    """A lane that takes the frames of this source. `waiting`: hold the source back instead of skipping."""
+
+    def submit_frame(self, frame: Frame, *, waiting: bool) -> None: ...
+
+
+class SourceBody:
+    """ports.Body of one source; the driver's errors decide what happens next.
+
+    `unpaced` sources (a replay as fast as possible) are held back when the inbox is full, never shed.
+    """
+
+    def __init__(
+        self, name: str, *, opener: Callable[[], Source], feed: Feed, takers: Sequence[FrameTaker],
+        clock: Clock, health: PartHealth, unpaced: bool,
+    ) -> None:  # fmt: skip
+        self.name = f"source:{name}"
+        self.progress_ns = 0
+        self.ended = threading.Event()
+        self.source: Source | None = None
+        self._part = name
+        self._opener = opener
+        self._feed = feed
+        self._takers = takers
+        self._clock = clock
+        self._health = health
+        self._unpaced = unpaced
+        self._stop = threading.Event()
+        self._backoff_s = _BACKOFF_FIRST_S
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self.progress_ns = self._clock.mono_ns()
+                try:
+                    self._serve()
+                except (Retryable, Rejected) as e:
+                    self._down(str(e))
+                    self._stop.wait(self._backoff_s)
+                    self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MOST_S)
+                except EndOfInput as e:
+                    self._down(str(e) or "end of input")
+                    return
+        finally:
+            self.ended.set()
+
+    def ack(self, cursor: int) -> None:
+        """Any thread: everything up to `cursor` is committed."""
+        source = self.source
+        if isinstance(source, Acknowledged):
+            source.ack(cursor)
+
+    def _serve(self) -> None:
+        self.source = source = self._opener()
+        self._health.count("opened")
+        try:
+            while not self._stop.is_set():
+                items = source.read(READ_TIMEOUT_S)
+                self.progress_ns = self._clock.mono_ns()
+                if items:
+                    self._hand_over(items)
+                else:
+                    self._feed.settle(self._clock.now())
+        finally:
+            self.source = None
+            source.close()
+
+    def _hand_over(self, items: Sequence[Reading | Frame]) -> None:
+        self._up()
+        readings = [item for item in items if type(item) is Reading]
+        self._health.count("items", len(items))
+        if readings:
+            self._offer(readings)
+        if len(readings) == len(items):
+            return
+        for item in items:
+            if isinstance(item, Frame):
+                for taker in self._takers:
+                    taker.submit_frame(item, waiting=self._unpaced)
+
+    def _offer(self, events: Sequence[Event]) -> None:
+        if not self._unpaced:
+            self._feed.offer(events)
+            return
+        while events and not self._stop.is_set():
+            events = self._feed.offer_waiting(events, READ_TIMEOUT_S)
+            self.progress_ns = self._clock.mono_ns()
+
+    def _up(self) -> None:
+        self._backoff_s = _BACKOFF_FIRST_S
+        if self._health.up is not True:
+            self._turn(True, "")
+
+    def _down(self, reason: str) -> None:
+        self._health.count("downs")
+        self._turn(False, reason)
+
+    def _turn(self, up: bool, reason: str) -> None:
+        stamp = self._clock.now()
+        if self._health.turn(up, stamp, reason):
+            self._feed.offer([HealthChange(self._part, up, stamp, reason)])
