@@ -103,7 +103,7 @@ class ApiBody:
         except OSError as e:
             listener.close()
             raise Fatal(
-                f"control socket {self._path}: {e.strerror}", hint="set agent.run_dir to a short path that is writable"
+                f"control socket {self._path}: {e.strerror}", hint="set agent.run_dir to a short, writable path"
             ) from e
         self._path.chmod(0o660)
         listener.listen(16)

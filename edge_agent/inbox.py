@@ -65,6 +65,10 @@ class Feed:
                 self._declare(stamp)
                 self._schedule()
 
+    @property
+    def pending(self) -> int:
+        return len(self._queue)
+
     def take(self) -> list[Event]:
         """The engine's turn: at most `SLICE` events, oldest first."""
         with self._condition:
@@ -123,10 +127,13 @@ class Inbox:
         self._feeds[name] = feed = Feed(self, name, limit=limit, rate_hz=rate_hz)
         return feed
 
-    def wait(self, timeout_s: float | None) -> Feed | None:
+    def feeds(self) -> list[Feed]:
+        return list(self._feeds.values())
+
+    def wait(self, timeout_s: float) -> Feed | None:
         """The feed whose turn it is; None after the timeout or when somebody called `wake`."""
         try:
-            return self.ready.get(timeout=timeout_s) if timeout_s != 0 else self.ready.get_nowait()
+            return self.ready.get(timeout=timeout_s)
         except Empty:
             return None
 

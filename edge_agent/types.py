@@ -130,6 +130,8 @@ class HealthChange(msgspec.Struct, frozen=True, tag="health"):
     up: bool
     stamp: Stamp
     reason: str = ""
+    alert: bool = False
+    """People should hear of it."""
 
 
 class LaneChange(msgspec.Struct, frozen=True, tag="lane"):
@@ -160,6 +162,8 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     stamp: Stamp
     detail: str = ""
     read_back: Value | None = None
+    superseded: bool = False
+    """Not done because a newer action for the same target was waiting: no failure."""
 
 
 class Tick(msgspec.Struct, frozen=True, tag="tick"):

@@ -69,7 +69,7 @@ class SignalConfig(_Strict, frozen=True):
 
     name: SignalName
     of: SignalName
-    fn: Literal["mean", "min", "max", "std", "range", "rate", "count", "percentile", "absent", "age"]
+    fn: Literal["mean", "min", "max", "std", "range", "rate", "count", "percentile", "absent"]
     window: Duration | None = None
     last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     """A window by count instead of by time."""

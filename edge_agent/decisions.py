@@ -1,0 +1,235 @@
+"""From rule transitions to what leaves the engine: decisions with their evidence, actions, alerts; people's holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from edge_agent.config.site import ActionConfig
+from edge_agent.lane_state import FULL, LaneState
+from edge_agent.plan import Plan, RulePlan
+from edge_agent.rules.machine import Outcome, Transition
+from edge_agent.rules.ruleset import RuleSet
+from edge_agent.rules.values import Known
+from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange, ModelRef, Receipt, Stamp, Value
+
+_NEVER = 2**63 - 1
+
+
+class _Hold:
+    """A person's hold on a rule: it goes on deciding, but neither acts nor alerts."""
+
+    __slots__ = ("by", "until_ns", "why")
+
+    def __init__(self, by: str, why: str, until_ns: int) -> None:
+        self.by = by
+        self.why = why
+        self.until_ns = until_ns
+
+    def __str__(self) -> str:
+        return f"held by {self.by}" + (f": {self.why}" if self.why else "")
+
+
+class Decider:
+    """Steps the rules and numbers what follows. Reads `values`, which the engine owns."""
+
+    def __init__(self, plan: Plan, values: list[Any], epoch: str) -> None:
+        self._plans = plan.rule_plans
+        self._rules = RuleSet(plan.rules)
+        self._values = values
+        self._epoch = epoch
+        self._next_decision = 0
+        self._next_alert = 0
+        self._next_action = 0
+        self._acting: dict[int, Act] = {}
+        self._raised: dict[str, Alert] = {}
+        self._holds: dict[str, _Hold] = {}
+
+    # -- rules -----------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> int:
+        first = self._rules.deadline()
+        until = min((hold.until_ns for hold in self._holds.values()), default=_NEVER)
+        return until if first is None else min(first, until)
+
+    def step(self, changed: Iterable[int], now: Stamp, rung: str, lanes: Mapping[str, LaneState]) -> list[Effect]:
+        """Steps the rules that read a changed slot or are due."""
+        out: list[Effect] = []
+        for rule in [r for r, hold in self._holds.items() if hold.until_ns <= now.mono_ns]:
+            out.append(self._noted(rule, "released", f"{self._holds.pop(rule)}, expired", now, rung))
+        for transition in self._rules.step(self._values, now.mono_ns, changed):
+            self._follow(transition, now, rung, lanes, out)
+        return out
+
+    def _follow(
+        self, t: Transition, now: Stamp, rung: str, lanes: Mapping[str, LaneState], out: list[Effect]
+    ) -> None:
+        plan = self._plans[t.rule]
+        held = self._holds.get(t.rule)
+        acts = [] if held else self._acts(plan, t.outcome, now)
+        out.extend(acts)
+        shown = self._action_evidence(plan, t.outcome, acts)
+        models = tuple(m for m in (lanes[name].model for name in plan.lanes) if m is not None)
+        overrides = (str(held),) if held else ()
+        out.append(self._decision(plan, t, now, rung, shown, overrides, models))
+        if plan.config.alert and not held:
+            alert = self._rule_alert(plan, t.outcome, now)
+            if alert is not None:
+                out.append(alert)
+
+    def _acts(self, plan: RulePlan, outcome: Outcome, now: Stamp) -> list[Act]:
+        acts = []
+        for action in plan.config.actions:
+            value = _commanded(action, outcome)
+            if value is not None:
+                actuator, _, target = action.set.partition(".")
+                act = Act(self._next_action, actuator, target, value, plan.config.id, now)
+                self._acting[act.id] = act
+                self._next_action += 1
+                acts.append(act)
+        return acts
+
+    @staticmethod
+    def _action_evidence(plan: RulePlan, outcome: Outcome, acts: list[Act]) -> dict[str, object] | None:
+        wanted = [a for a in plan.config.actions if _commanded(a, outcome) is not None]
+        if not wanted:
+            return None
+        result = "sent" if acts else "suppressed"
+        shown = [{"set": a.set, "value": _commanded(a, outcome)} for a in wanted]
+        return {**shown[0], "result": result} if len(shown) == 1 else {"all": shown, "result": result}
+
+    def _decision(
+        self, plan: RulePlan, t: Transition, now: Stamp, rung: str, action: dict[str, object] | None,
+        overrides: tuple[str, ...], models: tuple[ModelRef, ...],
+    ) -> Decision:  # fmt: skip
+        seq = self._decision_seq()
+        inputs = {name: _shown(value) for name, value in t.inputs.items()}
+        return Decision(
+            seq, plan.config.id, plan.sha256, t.outcome.value, t.branch, inputs, t.unknown,
+            plan.config.severity, now, action, overrides, rung, models,
+        )  # fmt: skip
+
+    def _decision_seq(self) -> int:
+        seq = self._next_decision
+        self._next_decision += 1
+        return seq
+
+    # -- actions that came to an end -------------------------------------------------------------------------------
+
+    def receipt(self, receipt: Receipt, now: Stamp, rung: str) -> list[Effect]:
+        """The action's outcome as a decision; an alert where it failed, cleared by the next that worked."""
+        act = self._acting.pop(receipt.action_id, None)
+        if act is None:
+            return []
+        result = "done" if receipt.done else "superseded" if receipt.superseded else "failed"
+        action: dict[str, object] = {"set": f"{act.actuator}.{act.target}", "value": act.value, "result": result}
+        if receipt.detail:
+            action["detail"] = receipt.detail
+        if receipt.read_back is not None:
+            action["read_back"] = receipt.read_back
+        out: list[Effect] = [self._noted(act.rule, "acted", "", now, rung, action)]
+        if not receipt.superseded:
+            text = f"{act.actuator}: {receipt.detail or 'no answer'}"
+            alert = self._turn(f"actuator/{act.actuator}", not receipt.done, "critical", text, now)
+            out.extend([alert] if alert else [])
+        return out
+
+    def _noted(
+        self, rule: str, outcome: str, note: str, now: Stamp, rung: str, action: dict[str, object] | None = None
+    ) -> Decision:
+        plan = self._plans[rule]
+        overrides = (note,) if note else ()
+        return Decision(
+            self._decision_seq(), rule, plan.sha256, outcome, "", {}, (), plan.config.severity, now, action,
+            overrides, rung,
+        )  # fmt: skip
+
+    # -- alerts ----------------------------------------------------------------------------------------------------
+
+    def _rule_alert(self, plan: RulePlan, outcome: Outcome, now: Stamp) -> Alert | None:
+        if outcome not in (Outcome.RAISED, Outcome.CLEARED, Outcome.RESET):
+            return None
+        config, up = plan.config, outcome is Outcome.RAISED
+        return self._turn(f"rule/{config.id}", up, config.severity, config.text or config.id, now)
+
+    def rung_alert(self, rung: str, text: str, now: Stamp) -> Alert | None:
+        """Each step down is an alert of its own; back on `full` clears it."""
+        return self._turn("agent/rung", rung != FULL, "warning", text, now, again=True)
+
+    def health_alert(self, change: HealthChange, now: Stamp) -> Alert | None:
+        return self._turn(f"health/{change.part}", not change.up, "warning", f"{change.part}: {change.reason}", now)
+
+    def _turn(
+        self, dedupe_key: str, up: bool, severity: str, text: str, now: Stamp, *, again: bool = False
+    ) -> Alert | None:
+        """Raises or clears the alert of this key; None where it already is so (`again`: raise it once more)."""
+        before = self._raised.get(dedupe_key)
+        if (before is None and not up) or (before is not None and up and not again):
+            return None
+        seq = self._next_alert
+        self._next_alert += 1
+        if before is None:
+            alert_id = "a-" + hashlib.sha256(f"{self._epoch}/{dedupe_key}/{seq}".encode()).hexdigest()[:10]
+        else:
+            alert_id = before.alert_id
+        alert = Alert(seq, alert_id, dedupe_key, "raised" if up else "cleared", severity, text, now)
+        if up:
+            self._raised[dedupe_key] = alert
+        else:
+            del self._raised[dedupe_key]
+        return alert
+
+    def raised(self) -> list[Alert]:
+        """What is raised and not cleared, oldest first."""
+        return list(self._raised.values())
+
+    # -- people ----------------------------------------------------------------------------------------------------
+
+    def command(self, command: Command, now: Stamp, rung: str) -> list[Effect]:
+        """`reset`, `hold` (with `for_s` and `why`), `release` of a rule; `ack` of an alert by its id. A command that
+        fits nothing has no effect: whoever took it in has checked it."""
+        if command.name == "ack":
+            return [a for a in [self._ack(str(command.args.get("alert")), command.by, now)] if a is not None]
+        rule = str(command.args.get("rule"))
+        if rule not in self._plans:
+            return []
+        if command.name == "reset":
+            out: list[Effect] = []
+            for t in self._rules.reset(rule, self._values, now.mono_ns):
+                self._follow(t, now, rung, {}, out)
+            return out
+        return self._hold(rule, command, now, rung)
+
+    def _hold(self, rule: str, command: Command, now: Stamp, rung: str) -> list[Effect]:
+        if command.name == "hold":
+            until = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
+            hold = self._holds[rule] = _Hold(command.by, str(command.args.get("why", "")), until)
+            return [self._noted(rule, "held", str(hold), now, rung)]
+        if command.name == "release" and rule in self._holds:
+            return [self._noted(rule, "released", f"{self._holds.pop(rule)}, released by {command.by}", now, rung)]
+        return []
+
+    def _ack(self, alert_id: str, by: str, now: Stamp) -> Alert | None:
+        for alert in self._raised.values():
+            if alert.alert_id == alert_id:
+                seq = self._next_alert
+                self._next_alert += 1
+                return Alert(seq, alert_id, alert.dedupe_key, "ack", alert.severity, f"{alert.text} (by {by})", now)
+        return None
+
+    def phases(self) -> dict[str, str]:
+        """Where each rule stands, for status."""
+        return {rule: ("unknown" if self._rules[rule].is_unknown and phase == "normal" else phase.value)
+                for rule, phase in self._rules.phases.items()}  # fmt: skip
+
+
+def _commanded(action: ActionConfig, outcome: Outcome) -> Value | None:
+    if outcome is Outcome.RAISED:
+        return action.value
+    return action.else_value if outcome in (Outcome.CLEARED, Outcome.RESET) else None
+
+
+def _shown(value: Known | None) -> Value | None:
+    """A list, which a decision has no column for, is shown as text."""
+    return str(list(value)) if isinstance(value, tuple) else value

@@ -1,0 +1,385 @@
+"""The engine: a deterministic state machine from events to effects. No thread, no clock, no I/O.
+
+The same events give the same effects, byte for byte. `now` is the newest stamp seen; whoever runs the engine
+hands it a Tick at each `next_deadline` before any later event. Staleness, absence, windows that slide without
+new readings and the timers of rules are deadlines. Numbers (seq) are given here, at acceptance: what is lost
+later is a gap.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from edge_agent.decisions import Decider
+from edge_agent.lane_state import LaneState, rung_of
+from edge_agent.model_input import ModelInput
+from edge_agent.plan import FieldPlan, Plan, WindowPlan
+from edge_agent.rules.values import UNKNOWN, admit
+from edge_agent.signals.windows import Window, make_window
+from edge_agent.types import (
+    Alert,
+    Command,
+    Effect,
+    Event,
+    Gap,
+    HealthChange,
+    Infer,
+    LaneChange,
+    Lost,
+    Prediction,
+    Quality,
+    Reading,
+    Receipt,
+    Record,
+    RecordPrediction,
+    Stamp,
+    Tick,
+    Value,
+)  # fmt: skip
+
+NEVER = 2**63 - 1
+_STEPS = 32
+"""A window that hears nothing new is looked at again this often within its length."""
+
+
+class _Field:
+    """A field's last sample."""
+
+    __slots__ = ("expiring", "last_ns", "plan")
+
+    def __init__(self, plan: FieldPlan) -> None:
+        self.plan = plan
+        self.last_ns = -1
+        self.expiring = False
+
+
+class _Input:
+    """A lane's window over one stream."""
+
+    __slots__ = ("fields", "lane", "number", "window")
+
+    def __init__(self, lane: str, fields: tuple[str, ...], window: ModelInput) -> None:
+        self.lane = lane
+        self.fields = fields
+        self.window = window
+        self.number = 0
+
+
+class _Stream:
+    """The numbering of a stream, and what looks at it."""
+
+    __slots__ = ("fields", "inputs", "next_seq")
+
+    def __init__(self) -> None:
+        self.next_seq = 0
+        self.fields: dict[str, _Field] = {}
+        self.inputs: list[_Input] = []
+
+
+class _Sliding:
+    """A window and the slot that shows it."""
+
+    __slots__ = ("plan", "step_ns", "waiting", "window")
+
+    def __init__(self, plan: WindowPlan, window: Window) -> None:
+        self.plan = plan
+        self.window = window
+        # the moment of absence is exact; any other value may move in steps
+        self.step_ns = 0 if plan.fn == "absent" else plan.window.ns // _STEPS
+        self.waiting = False
+
+
+class Engine:
+    """State of one run. `epoch` names the numbering; it enters effects and nothing else."""
+
+    def __init__(self, plan: Plan, *, epoch: str) -> None:
+        self.epoch = epoch
+        self.values: list[Any] = [UNKNOWN] * plan.size
+        self.rung = "full"
+        self._plan = plan
+        self._now = Stamp(0, 0)
+        self._out: list[Effect] = []
+        self._dirty: set[int] = set()
+        self._deadlines: list[tuple[int, int, Callable[[Any], None], Any]] = []
+        self._order = count()
+        self._streams: dict[str, _Stream] = {}
+        self._lanes = {lane.spec.name: LaneState(lane) for lane in plan.lanes}
+        self._windows: dict[int, list[_Sliding]] = {}
+        self._decider = Decider(plan, self.values, epoch)
+        # every rule is looked at once at the start: one that nothing changes may still have to act
+        self._dirty.update(range(plan.size))
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Reading: self._reading, Prediction: self._prediction, HealthChange: self._health, LaneChange: self._lane,
+            Lost: self._lost, Receipt: self._receipt, Tick: self._tick, Command: self._command,
+        }  # fmt: skip
+        self._started = False
+        self._build()
+
+    # -- the two calls ---------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> list[Effect]:
+        """What follows from `event`. Never raises for what an event says."""
+        if event.stamp.mono_ns >= self._now.mono_ns:
+            self._now = event.stamp
+        if not self._started:
+            self._start()
+        self._out = out = list[Effect]()
+        self._handlers[type(event)](event)
+        if self._dirty:
+            self._decide()
+        return out
+
+    def next_deadline(self) -> int:
+        """The monotonic time at which a Tick is due; NEVER where there is none."""
+        first = self._deadlines[0][0] if self._deadlines else NEVER
+        return min(first, self._decider.deadline())
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        for field in self._plan.fields:
+            self._stream(field.stream).fields[field.name] = _Field(field)
+        for window in self._plan.windows:
+            of = window.window
+            made = make_window(window.fn, window_ns=of.ns or None, count=of.readings or None, p=window.argument)
+            self._windows.setdefault(window.of, []).append(_Sliding(window, made))
+        for lane in self._plan.lanes:
+            if lane.fields:
+                spec = lane.spec
+                rows = ModelInput(channels=len(lane.fields), length=spec.length, stride=spec.stride)
+                self._stream(lane.stream).inputs.append(_Input(spec.name, lane.fields, rows))
+
+    def _start(self) -> None:
+        """At the first event: absence is counted from here, and rules see what is known at rest."""
+        self._started = True
+        for windows in self._windows.values():
+            for sliding in windows:
+                self._slide(sliding)
+        for lane in self._lanes.values():
+            self._set(lane.plan.trust, lane.trust)
+            self._set(lane.plan.trusted, False)
+        self.rung = rung_of(self._lanes.values())
+        self._set(self._plan.rung, self.rung)
+
+    def _stream(self, name: str) -> _Stream:
+        return self._streams.setdefault(name, _Stream())
+
+    # -- signals ---------------------------------------------------------------------------------------------------
+
+    def _set(self, slot: int, value: Any) -> None:
+        if self.values[slot] != value:
+            self.values[slot] = value
+            self._dirty.add(slot)
+
+    def _sample(self, slot: int, mono_ns: int, value: Any) -> None:
+        """A new value of a signal, and of every window over it."""
+        self._set(slot, value)
+        windows = self._windows.get(slot)
+        if windows is not None:
+            for sliding in windows:
+                sliding.window.push(mono_ns, value)
+                self._slide(sliding)
+
+    def _miss(self, slot: int, mono_ns: int) -> None:
+        """A reading came, but nothing that can be used: the signal is unknown, and not absent."""
+        self._set(slot, UNKNOWN)
+        for sliding in self._windows.get(slot, ()):
+            if sliding.plan.fn == "absent":
+                sliding.window.push(mono_ns, 0.0)
+                self._slide(sliding)
+
+    def _slide(self, sliding: _Sliding) -> None:
+        now_ns = self._now.mono_ns
+        value = sliding.window.value(now_ns)
+        slot = sliding.plan.slot
+        if value is None:
+            self._set(slot, UNKNOWN)
+        else:
+            self._sample(slot, now_ns, int(value) if sliding.plan.whole else value)
+        if not sliding.waiting:
+            change_ns = sliding.window.next_change(now_ns)
+            if change_ns is not None:
+                sliding.waiting = True
+                self._wake_at(max(change_ns, now_ns + sliding.step_ns), self._slide_again, sliding)
+
+    def _slide_again(self, sliding: _Sliding) -> None:
+        sliding.waiting = False
+        self._slide(sliding)
+
+    def _wake_at(self, mono_ns: int, call: Callable[[Any], None], what: Any) -> None:
+        heapq.heappush(self._deadlines, (mono_ns, next(self._order), call, what))
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _reading(self, reading: Reading) -> None:
+        stream = self._streams.get(reading.stream)
+        if stream is None:
+            stream = self._stream(reading.stream)
+        seq = stream.next_seq
+        stream.next_seq = seq + 1
+        bad: dict[str, Quality] | None = None
+        quality = reading.quality
+        mono_ns = reading.stamp.mono_ns
+        fields = stream.fields
+        for name, value in reading.values.items():
+            field = fields.get(name)
+            if field is None:
+                continue
+            known = UNKNOWN if quality is not None and quality.get(name) else _accepted(field.plan, value)
+            if known is UNKNOWN and value is not None and (quality is None or name not in quality):
+                bad = {**(bad or {}), name: Quality.BAD}
+            self._field(field, mono_ns, known)
+        if bad:
+            reading = _marked(reading, bad)
+        self._out.append(Record(seq, reading))
+        for rows in stream.inputs:
+            self._row(rows, stream, seq, reading)
+
+    def _field(self, field: _Field, mono_ns: int, value: Any) -> None:
+        slot = field.plan.slot
+        if mono_ns >= field.last_ns:
+            field.last_ns = mono_ns
+            if value is UNKNOWN:
+                self._miss(slot, mono_ns)
+            else:
+                self._sample(slot, mono_ns, value)
+                if not field.expiring:
+                    field.expiring = True
+                    self._wake_at(mono_ns + field.plan.stale_ns, self._expire_field, field)
+        elif value is not UNKNOWN:
+            for sliding in self._windows.get(slot, ()):
+                sliding.window.push(mono_ns, value)
+                self._slide(sliding)
+
+    def _expire_field(self, field: _Field) -> None:
+        due_ns = field.last_ns + field.plan.stale_ns
+        field.expiring = due_ns > self._now.mono_ns
+        if field.expiring:
+            self._wake_at(due_ns, self._expire_field, field)
+        else:
+            self._set(field.plan.slot, UNKNOWN)
+
+    def _row(self, rows: _Input, stream: _Stream, seq: int, reading: Reading) -> None:
+        good = [_good(reading, name, stream.fields[name].plan) for name in rows.fields]
+        if rows.window.push(reading.stamp.mono_ns, seq, good):
+            refs = (rows.window.refs(reading.stream, self.epoch),)
+            shape = rows.window.shape
+            self._out.append(Infer(rows.lane, rows.number, reading.stamp, rows.window.window(), shape, refs))
+            rows.number += 1
+
+    def _prediction(self, prediction: Prediction) -> None:
+        lane = self._lanes[prediction.lane]
+        stream = self._stream(f"infer-{prediction.lane}")
+        seq = stream.next_seq
+        stream.next_seq = seq + 1
+        lane.take(prediction)
+        self._out.append(RecordPrediction(seq, prediction, lane.trust))
+        mono_ns = prediction.input_stamp.mono_ns
+        for name, slot in lane.plan.outputs.items():
+            value = lane.admitted(name, prediction) if prediction.valid else UNKNOWN
+            if value is UNKNOWN:
+                self._miss(slot, mono_ns)
+            else:
+                self._sample(slot, mono_ns, value)
+        if prediction.valid and not lane.expiring:
+            lane.expiring = True
+            self._wake_at(lane.stale_at(), self._expire_lane, lane)
+        self._show_trust(lane, prediction.error)
+
+    def _expire_lane(self, lane: LaneState) -> None:
+        due_ns = lane.stale_at()
+        lane.expiring = due_ns > self._now.mono_ns
+        if lane.expiring:
+            self._wake_at(due_ns, self._expire_lane, lane)
+            return
+        lane.fresh = False
+        for slot in lane.plan.outputs.values():
+            self._set(slot, UNKNOWN)
+        self._show_trust(lane, "no fresh prediction")
+
+    def _lane(self, change: LaneChange) -> None:
+        lane = self._lanes[change.lane]
+        lane.change(change.trust)
+        if lane.withdrawn:
+            for slot in lane.plan.outputs.values():
+                self._set(slot, UNKNOWN)
+        self._show_trust(lane, change.reason)
+
+    def _show_trust(self, lane: LaneState, reason: str) -> None:
+        self._set(lane.plan.trust, lane.trust)
+        self._set(lane.plan.trusted, lane.trust == "trusted")
+        rung = rung_of(self._lanes.values())
+        if rung == self.rung:
+            return
+        self.rung = rung
+        self._set(self._plan.rung, rung)
+        text = f"rung {rung}: {lane.plan.spec.name} is {lane.trust}" + (f": {reason}" if reason else "")
+        self._emit_alert(self._decider.rung_alert(rung, text, self._now))
+
+    def _health(self, change: HealthChange) -> None:
+        slot = self._plan.health.get(change.part)
+        if slot is not None:
+            self._set(slot, change.up)
+        if change.alert or change.up:
+            self._emit_alert(self._decider.health_alert(change, self._now))
+
+    def _lost(self, lost: Lost) -> None:
+        stream = self._stream(lost.stream)
+        first = stream.next_seq
+        stream.next_seq = first + lost.count
+        last = stream.next_seq - 1
+        self._out.append(Gap(lost.stream, self.epoch, first, last, lost.reason, self._now))
+
+    def _receipt(self, receipt: Receipt) -> None:
+        self._out.extend(self._decider.receipt(receipt, self._now, self.rung))
+
+    def _command(self, command: Command) -> None:
+        self._out.extend(self._decider.command(command, self._now, self.rung))
+
+    def _tick(self, tick: Tick) -> None:  # noqa: ARG002 - it is its stamp, which is taken already
+        now_ns = self._now.mono_ns
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now_ns:
+            _, _, call, what = heapq.heappop(deadlines)
+            call(what)
+        if self._decider.deadline() <= now_ns:
+            self._decide()
+
+    def _decide(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        self._out.extend(self._decider.step(dirty, self._now, self.rung, self._lanes))
+
+    def _emit_alert(self, alert: Alert | None) -> None:
+        if alert is not None:
+            self._out.append(alert)
+
+    def lanes(self) -> dict[str, LaneState]:
+        """For status: trust and freshness of each lane."""
+        return self._lanes
+
+
+def _accepted(plan: FieldPlan, value: Value | None) -> Any:
+    """The value as rules see it, or UNKNOWN: of another type, not finite, or outside the declared range."""
+    kind = type(value)
+    if plan.type == "double" and (kind is float or kind is int):
+        # adding 0.0 turns -0.0 into 0.0; the comparison is false for NaN and, by the range, for infinities
+        return value + 0.0 if plan.least <= value <= plan.most else UNKNOWN  # type: ignore[operator]
+    admitted = admit(value, plan.slot_type)
+    if plan.type == "int" and admitted is not UNKNOWN and not plan.least <= admitted <= plan.most:  # type: ignore[operator]
+        return UNKNOWN
+    return admitted
+
+
+def _good(reading: Reading, name: str, plan: FieldPlan) -> float | None:
+    if reading.quality is not None and reading.quality.get(name):
+        return None
+    known = _accepted(plan, reading.values.get(name))
+    return None if known is UNKNOWN else float(known)
+
+
+def _marked(reading: Reading, bad: dict[str, Quality]) -> Reading:
+    quality = {**(reading.quality or {}), **bad}
+    return Reading(reading.stream, reading.stamp, reading.values, quality, reading.cursor)
