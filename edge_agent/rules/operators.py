@@ -81,9 +81,13 @@ def _aligned(left: Node, right: Node) -> tuple[Node, Node]:
     Below 2^53 the two agree, so that comparing a counter with a plain constant costs no conversion.
     """
     of = unified(left.type, right.type)
-    if of is None or _is_small(left) or _is_small(right):
+    if of is None:
         return (left, right)
-    return (promoted(left, of), promoted(right, of))
+    return (_beside(right, left, of), _beside(left, right, of))
+
+
+def _beside(other: Node, node: Node, of: Type) -> Node:
+    return node if _is_small(other) and not isinstance(node, Constant) else promoted(node, of)
 
 
 def _is_small(node: Node) -> bool:

@@ -9,8 +9,8 @@ from typing import ClassVar, Final, Literal, NoReturn, TypeAlias, Union, final
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 UINT_MAX: Final = 2**64 - 1
-MAX_STRING_CHARS: Final = 65_536
-MAX_LIST_ITEMS: Final = 4_096
+MAX_STRING_CHARS: Final = 4_096
+MAX_LIST_ITEMS: Final = 1_024
 
 
 @final
