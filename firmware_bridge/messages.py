@@ -205,8 +205,7 @@ class Health:
 
 
 Message = (
-    Hello | Ack | Ping | Command
-    | Info | Stream | Actuator | Samples | Lost | Pong | Receipt | Safe | Log | Health
+    Hello | Ack | Ping | Command | Info | Stream | Actuator | Samples | Lost | Pong | Receipt | Safe | Log | Health
 )
 
 Check = Callable[[Any], Any]

@@ -136,7 +136,8 @@ static int read_item(reader *in, item *out)
     }
 }
 
-/* Fills items[key] for keys below MAX_KEYS; others are skipped. 0 unless the payload is exactly one map with ascending keys. */
+/* Fills items[key] for keys below MAX_KEYS; others are skipped. 0 unless the payload is exactly one map with ascending
+ * keys. */
 static int read_map(const uint8_t *data, size_t size, item items[MAX_KEYS])
 {
     reader in = { data, data + size };

@@ -17,8 +17,8 @@
  *         fwb_poll(&bridge);                           // at least every few ms: sends, and watches over the host
  *     }
  *
- * Contexts: fwb_sample and fwb_fault may be called from interrupts when lock and unlock are given. Everything else is called
- * from one context (the main loop or one task). Callbacks run in the context of the function that calls them.
+ * Contexts: fwb_sample and fwb_fault may be called from interrupts when lock and unlock are given. Everything else is
+ * called from one context (the main loop or one task). Callbacks run in the context of the function that calls them.
  */
 #ifndef FWB_H
 #define FWB_H
@@ -80,8 +80,8 @@ enum fwb_cause { FWB_BY_BOOT = 0, FWB_BY_SILENCE = 1, FWB_BY_FIRMWARE = 2 };
 enum fwb_reset { FWB_RESET_UNKNOWN, FWB_RESET_POWER, FWB_RESET_PIN, FWB_RESET_WATCHDOG, FWB_RESET_SOFTWARE,
                  FWB_RESET_BROWNOUT, FWB_RESET_FAULT };
 
-/* One stream: a sequence of samples of one quantity. Name: [A-Za-z][A-Za-z0-9_.-]*, at most 31 bytes. Unit: UCUM, at most
- * 15 bytes ("Cel", "Pa", "1"). min and max: what the sensor can say; others are marked out of range. */
+/* One stream: a sequence of samples of one quantity. Name: [A-Za-z][A-Za-z0-9_.-]*, at most 31 bytes. Unit: UCUM, at
+ * most 15 bytes ("Cel", "Pa", "1"). min and max: what the sensor can say; others are marked out of range. */
 typedef struct {
     const char *name;
     const char *unit;
@@ -124,8 +124,8 @@ typedef struct {
     /* Microseconds since boot; never goes back. Called from interrupts when fwb_sample is. */
     uint64_t (*now_us)(void *ctx);
 
-    /* Sets actuator `index` to `value` (type and range are checked) and stores in *readback what it reads back, never what was asked.
-     * Returns FWB_DONE, FWB_PENDING or FWB_FAILED. May be NULL without actuators. */
+    /* Sets actuator `index` to `value` (type and range are checked) and stores in *readback what it reads back, never
+     * what was asked. Returns FWB_DONE, FWB_PENDING or FWB_FAILED. May be NULL without actuators. */
     enum fwb_status (*actuate)(void *ctx, uint8_t index, fwb_value value, fwb_value *readback);
 
     /* Fills in what is known; called every health_ms. May be NULL. */
@@ -199,39 +199,43 @@ typedef struct {
     uint8_t tx[FWB_TX_MAX + 2];
 } fwb_t;
 
-/* Prepares *bridge, puts every actuator in its safe value, and queues the announcement. Returns FWB_OK, or FWB_E_CONFIG when a text is
- * missing or too long, a type unknown, ring_size not a power of two, a count above its limit, silence_ms 0 with
- * actuators, or a callback missing that is needed. */
+/* Prepares *bridge, puts every actuator in its safe value, and queues the announcement. Returns FWB_OK, or FWB_E_CONFIG
+ * when a text is missing or too long, a type unknown, ring_size not a power of two, a count above its limit, silence_ms
+ * 0 with actuators, or a callback missing that is needed. */
 int fwb_init(fwb_t *bridge, const fwb_config *config);
 
-/* Takes `size` bytes from the line, in pieces of any size. Carries out commands before it returns. Sends nothing: fwb_poll does. */
+/* Takes `size` bytes from the line, in pieces of any size. Carries out commands before it returns. Sends nothing:
+ * fwb_poll does. */
 void fwb_receive(fwb_t *bridge, const uint8_t *data, size_t size);
 
 /* Call when the line was reopened (USB plugged in again): forgets the unfinished frame both ways. Samples stay. */
 void fwb_reconnected(fwb_t *bridge);
 
-/* Sends what the line takes now, and enters the safe state when it is time. Never waits. Call it at least every few ms: the safe
- * state comes at most one call later than silence_ms. */
+/* Sends what the line takes now, and enters the safe state when it is time. Never waits. Call it at least every few ms:
+ * the safe state comes at most one call later than silence_ms. */
 void fwb_poll(fwb_t *bridge);
 
 /* Records one sample of `stream`, stamped now. When the ring is full the oldest is overwritten and will be declared.
  * Returns FWB_OK or FWB_E_INDEX. */
 int fwb_sample(fwb_t *bridge, uint8_t stream, fwb_value value);
 
-/* Records that `stream` could not be measured: the host sees a numbered sample of bad quality. Returns as fwb_sample. */
+/* Records that `stream` could not be measured: the host sees a numbered sample of bad quality. Returns as fwb_sample.
+ */
 int fwb_fault(fwb_t *bridge, uint8_t stream);
 
-/* The number that the next sample gets. Keep it in no-init RAM after each sample to make a reset's gap known (prev_next). */
+/* The number that the next sample gets. Keep it in no-init RAM after each sample to make a reset's gap known
+ * (prev_next). */
 uint32_t fwb_next_sample(const fwb_t *bridge);
 
 /* Queues one log line (level 0 debug to 3 error), cut to FWB_LOG_MAX bytes of UTF-8. Returns FWB_OK or FWB_E_BUSY. */
 int fwb_log(fwb_t *bridge, uint8_t level, const char *text);
 
 /* Ends command `id`, for which actuate returned FWB_PENDING; not from inside actuate. status: FWB_DONE or FWB_FAILED.
- * Returns FWB_OK, or FWB_E_INDEX when no such command is pending (the safe state ended it, or four others came since). */
+ * Returns FWB_OK, or FWB_E_INDEX when no such command is pending (the safe state ended it, or four came since). */
 int fwb_actuated(fwb_t *bridge, uint32_t id, enum fwb_status status, fwb_value readback);
 
-/* The id of the command being carried out; valid inside actuate, to keep for fwb_actuated. 0 when the safe state calls. */
+/* The id of the command being carried out; valid inside actuate, to keep for fwb_actuated. 0 when the safe state calls.
+ */
 uint32_t fwb_command_id(const fwb_t *bridge);
 
 /* Enters the safe state now, because the firmware saw a reason. */
@@ -240,12 +244,12 @@ void fwb_safe(fwb_t *bridge);
 /* CRC-32 as in zlib: fwb_crc32("123456789", 9) is 0xCBF43926. */
 uint32_t fwb_crc32(const uint8_t *data, size_t size);
 
-/* Makes a frame in place. frame[1] to frame[size] hold type, seq and payload (size at most 250); frame must have size + 6 bytes.
- * Returns the bytes to send, the final 0x00 included. */
+/* Makes a frame in place. frame[1] to frame[size] hold type, seq and payload (size at most 250); frame must have size +
+ * 6 bytes. Returns the bytes to send, the final 0x00 included. */
 size_t fwb_frame_seal(uint8_t *frame, size_t size);
 
-/* Opens a frame in place: `size` bytes as they stood between two 0x00. Returns how many bytes of type, seq and payload are now at frame[0],
- * at least 2; or FWB_E_FRAME or FWB_E_CRC. */
+/* Opens a frame in place: `size` bytes as they stood between two 0x00. Returns how many bytes of type, seq and payload
+ * are now at frame[0], at least 2; or FWB_E_FRAME or FWB_E_CRC. */
 int fwb_frame_open(uint8_t *frame, size_t size);
 
 #ifdef __cplusplus

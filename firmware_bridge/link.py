@@ -1,0 +1,243 @@
+"""The serial port behind a session: the only file with I/O.
+
+One thread calls `Link.step` again and again; any thread may call `command`, `commit` and `close`. The port is
+opened exclusively, read with select and os.read (pyserial's own read loses what came just before a hang-up), and
+opened again with a growing pause when it is gone. Starts no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import termios
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import serial
+
+from firmware_bridge.errors import LinkDown, PortBusy
+from firmware_bridge.events import Cursor, Event
+from firmware_bridge.messages import Value
+from firmware_bridge.session import Session
+
+# What pyserial and the kernel raise when a port goes away; termios.error is not an OSError.
+_GONE = (OSError, termios.error, TypeError, ValueError)
+_FIRST_PAUSE_NS = 50_000_000
+_LONGEST_PAUSE_NS = 2_000_000_000
+_IDENTITY_NS = 500_000_000
+
+
+def port_holder(path: str) -> str:
+    """ "name (pid n)" of another process that has `path` open, or "" when none is seen (needs its rights)."""
+    real = os.path.realpath(path)
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        pid = entry.parts[2]
+        with suppress(OSError):
+            if int(pid) != os.getpid() and str(entry.readlink()) == real:
+                return f"{Path('/proc', pid, 'comm').read_text().strip()} (pid {pid})"
+    return ""
+
+
+class Port:
+    """An open serial port. Reads never block; writes wait at most `write_timeout_s`."""
+
+    def __init__(self, path: str, baud: int, write_timeout_s: float = 1.0) -> None:
+        """Raises PortBusy or LinkDown."""
+        self._path = path
+        try:
+            self._serial = serial.Serial(path, baud, timeout=0, write_timeout=write_timeout_s, exclusive=True)
+        except _GONE as error:
+            raise self._refusal(error) from error
+        self.target = os.path.realpath(path)
+        # FTDI chips hold bytes back for 16 ms otherwise; other drivers do not know the request.
+        with suppress(*_GONE):
+            self._serial.set_low_latency_mode(True)
+
+    def _refusal(self, error: Exception) -> LinkDown:
+        holder = port_holder(self._path)
+        if holder or getattr(error, "errno", None) in (11, 16):
+            return PortBusy(f"{self._path}: held by {holder or 'another process'}", "stop it, or use another port")
+        return LinkDown(f"{self._path}: {error}", "check cable, path and permissions (group dialout)")
+
+    def fileno(self) -> int:
+        """For select."""
+        return int(self._serial.fileno())
+
+    def read(self) -> bytes:
+        """What is there, b"" when nothing is. Raises LinkDown at a hang-up, after everything before it was read."""
+        try:
+            data = os.read(self._serial.fileno(), 65536)
+        except BlockingIOError:
+            return b""
+        except _GONE as error:
+            raise LinkDown(f"{self._path}: {error}") from error
+        if not data:
+            raise LinkDown(f"{self._path}: hang-up")
+        return data
+
+    def write(self, data: bytes) -> None:
+        """All of `data`. Raises LinkDown, also when the line takes nothing for the timeout."""
+        try:
+            self._serial.write(data)
+        except _GONE as error:
+            raise LinkDown(f"{self._path}: {error}") from error
+
+    def renumbered(self) -> bool:
+        """Whether the path now leads to another device than the one that is open, or to none."""
+        return os.path.realpath(self._path) != self.target or not Path(self._path).exists()
+
+    def close(self) -> None:
+        """Never raises."""
+        with suppress(*_GONE):
+            self._serial.close()
+
+
+class Link:
+    """A session kept connected to the device at `path`, best a stable /dev/serial/by-id name.
+
+    `coalesce_s`: pause before a read that follows another closely, so that a stream of small packets costs few calls;
+    adds that much latency to a busy line and none to a quiet one.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        baud: int,
+        session: Session,
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        coalesce_s: float = 0.001,
+    ) -> None:
+        self.session = session
+        self.reconnects = 0
+        self.last_error: LinkDown | None = None
+        self._path = path
+        self._baud = baud
+        self._now_ns = now_ns
+        self._coalesce_s = coalesce_s
+        self._port: Port | None = None
+        self._lock = threading.Lock()
+        self._pause_ns = _FIRST_PAUSE_NS
+        self._open_ns = 0
+        self._identity_ns = 0
+        self._read_ns = 0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the port is open; the session's state says whether a device answers."""
+        return self._port is not None
+
+    def step(self, timeout_s: float) -> list[Event]:
+        """Waits until something happens, at most `timeout_s`, and returns it. Reopens the port when it is time."""
+        if self._port is None and not self._reopen():
+            self._wait(self._open_ns - self._now_ns(), timeout_s)
+            with self._lock:
+                return self.session.tick(self._now_ns())
+        with self._lock:
+            # A command of another thread is due at once; the next deadline includes it.
+            deadline_ns = self.session.next_deadline(self._now_ns())
+        readable = self._wait(deadline_ns - self._now_ns(), timeout_s)
+        return self._exchange(readable)
+
+    def command(self, actuator: str, value: Value, ttl_s: float) -> int:
+        """As Session.command, from any thread; sent at once. Raises CommandRefused."""
+        with self._lock:
+            number = self.session.command(actuator, value, int(ttl_s * 1e9), self._now_ns())
+        self._wake()
+        return number
+
+    def commit(self, cursor: Cursor) -> None:
+        """As Session.commit, from any thread; acknowledged at once."""
+        with self._lock:
+            self.session.commit(cursor)
+        self._wake()
+
+    def close(self) -> None:
+        """Closes the port and ends a waiting step; the link is not used again by its thread after that."""
+        self._wake()
+        with self._lock:
+            self._drop()
+
+    def _reopen(self) -> bool:
+        if self._now_ns() < self._open_ns:
+            return False
+        try:
+            port = Port(self._path, self._baud)
+        except LinkDown as error:
+            self._retry_later(error)
+            return False
+        with self._lock:
+            self._port = port
+            self.session.connected(self._now_ns())
+        self._pause_ns = _FIRST_PAUSE_NS
+        self._identity_ns = self._now_ns() + _IDENTITY_NS
+        self.reconnects += 1
+        return True
+
+    def _retry_later(self, error: LinkDown) -> None:
+        self.last_error = error
+        self._open_ns = self._now_ns() + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
+
+    def _wait(self, due_ns: int, timeout_s: float) -> bool:
+        seconds = max(0.0, min(timeout_s, due_ns / 1e9))
+        port = self._port
+        watched: list[int] = [self._wake_read]
+        try:
+            if port:
+                watched.append(port.fileno())
+            ready, _, _ = select.select(watched, [], [], seconds)
+        except _GONE:
+            return True
+        if self._wake_read in ready:
+            with suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+        readable = len(ready) > (self._wake_read in ready)
+        if readable and self._now_ns() - self._read_ns < 4e9 * self._coalesce_s:
+            time.sleep(self._coalesce_s)
+        self._read_ns = self._now_ns() if readable else self._read_ns
+        return readable
+
+    def _exchange(self, readable: bool) -> list[Event]:
+        events: list[Event] = []
+        with self._lock:
+            port = self._port
+            if port is None:
+                return events
+            try:
+                if readable:
+                    events += self.session.receive(port.read(), self._now_ns())
+                elif self._now_ns() >= self._identity_ns:
+                    self._check_identity(port)
+                events += self.session.tick(self._now_ns())
+                self._flush(port)
+            except LinkDown as error:
+                self._drop()
+                self._retry_later(error)
+        return events
+
+    def _check_identity(self, port: Port) -> None:
+        self._identity_ns = self._now_ns() + _IDENTITY_NS
+        if port.renumbered():
+            raise LinkDown(f"{self._path}: leads elsewhere now")
+
+    def _flush(self, port: Port) -> None:
+        data = self.session.data_to_send()
+        if data:
+            port.write(data)
+
+    def _drop(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+            self.session.disconnected()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
