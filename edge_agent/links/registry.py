@@ -1,0 +1,25 @@
+"""`Context.links`: whoever wants a port that several may use asks here, so that it has one owner."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from edge_agent.links.serial import SerialSettings
+from edge_agent.links.serial_link import SerialLink, SerialPort
+
+
+class Links:
+    """All shared ports of the agent. Any thread."""
+
+    def __init__(self) -> None:
+        self._serial: dict[str, SerialLink] = {}
+        self._lock = Lock()
+
+    def serial(self, settings: SerialSettings, *, reading: bool = False) -> SerialPort:
+        """The port of `settings.device`, opened now or shared. `reading` is for the one source that reads it.
+
+        Raises Retryable when the port cannot be had now, Rejected when its users disagree on how to open it.
+        """
+        with self._lock:
+            link = self._serial.setdefault(settings.device, SerialLink())
+        return link.join(settings, reading=reading)
