@@ -14,7 +14,7 @@ from edge_agent.rules.ruleset import RuleSet
 from edge_agent.rules.values import Known
 from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange, ModelRef, Receipt, Stamp, Value
 
-_NEVER = 2**63 - 1
+NEVER = 2**63 - 1
 
 
 class _Hold:
@@ -45,13 +45,10 @@ class Decider:
         self._acting: dict[int, Act] = {}
         self._raised: dict[str, Alert] = {}
         self._holds: dict[str, _Hold] = {}
+        self.due_ns = NEVER
+        """When a rule's timer or a hold ends, if nothing changes before."""
 
     # -- rules -----------------------------------------------------------------------------------------------------
-
-    def deadline(self) -> int:
-        first = self._rules.deadline()
-        until = min((hold.until_ns for hold in self._holds.values()), default=_NEVER)
-        return until if first is None else min(first, until)
 
     def step(self, changed: Iterable[int], now: Stamp, rung: str, lanes: Mapping[str, LaneState]) -> list[Effect]:
         """Steps the rules that read a changed slot or are due."""
@@ -60,7 +57,14 @@ class Decider:
             out.append(self._noted(rule, "released", f"{self._holds.pop(rule)}, expired", now, rung))
         for transition in self._rules.step(self._values, now.mono_ns, changed):
             self._follow(transition, now, rung, lanes, out)
+        self._look_ahead()
         return out
+
+    def _look_ahead(self) -> None:
+        due_ns = self._rules.deadline()
+        self.due_ns = NEVER if due_ns is None else due_ns
+        for hold in self._holds.values():
+            self.due_ns = min(self.due_ns, hold.until_ns)
 
     def _follow(
         self, t: Transition, now: Stamp, rung: str, lanes: Mapping[str, LaneState], out: list[Effect]
@@ -203,8 +207,9 @@ class Decider:
 
     def _hold(self, rule: str, command: Command, now: Stamp, rung: str) -> list[Effect]:
         if command.name == "hold":
-            until = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
-            hold = self._holds[rule] = _Hold(command.by, str(command.args.get("why", "")), until)
+            until_ns = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
+            hold = self._holds[rule] = _Hold(command.by, str(command.args.get("why", "")), until_ns)
+            self._look_ahead()
             return [self._noted(rule, "held", str(hold), now, rung)]
         if command.name == "release" and rule in self._holds:
             return [self._noted(rule, "released", f"{self._holds.pop(rule)}, released by {command.by}", now, rung)]

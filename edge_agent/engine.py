@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from edge_agent.decisions import Decider
+from edge_agent.decisions import NEVER, Decider
 from edge_agent.lane_state import LaneState, rung_of
 from edge_agent.model_input import ModelInput
 from edge_agent.plan import FieldPlan, Plan, WindowPlan
@@ -40,7 +40,6 @@ from edge_agent.types import (
     Value,
 )  # fmt: skip
 
-NEVER = 2**63 - 1
 _STEPS = 32
 """A window that hears nothing new is looked at again this often within its length."""
 
@@ -116,6 +115,7 @@ class Engine:
             Lost: self._lost, Receipt: self._receipt, Tick: self._tick, Command: self._command,
         }  # fmt: skip
         self._started = False
+        self._due_ns = NEVER
         self._build()
 
     # -- the two calls ---------------------------------------------------------------------------------------------
@@ -130,12 +130,14 @@ class Engine:
         self._handlers[type(event)](event)
         if self._dirty:
             self._decide()
+        first_ns = self._deadlines[0][0] if self._deadlines else NEVER
+        rules_ns = self._decider.due_ns
+        self._due_ns = first_ns if first_ns < rules_ns else rules_ns
         return out
 
     def next_deadline(self) -> int:
         """The monotonic time at which a Tick is due; NEVER where there is none."""
-        first = self._deadlines[0][0] if self._deadlines else NEVER
-        return min(first, self._decider.deadline())
+        return self._due_ns
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -345,7 +347,7 @@ class Engine:
         while deadlines and deadlines[0][0] <= now_ns:
             _, _, call, what = heapq.heappop(deadlines)
             call(what)
-        if self._decider.deadline() <= now_ns:
+        if self._decider.due_ns <= now_ns:
             self._decide()
 
     def _decide(self) -> None:
@@ -355,6 +357,14 @@ class Engine:
     def _emit_alert(self, alert: Alert | None) -> None:
         if alert is not None:
             self._out.append(alert)
+
+    def raised(self) -> list[Alert]:
+        """Alerts that are raised and not cleared, oldest first."""
+        return self._decider.raised()
+
+    def phases(self) -> dict[str, str]:
+        """Where each rule stands."""
+        return self._decider.phases()
 
     def lanes(self) -> dict[str, LaneState]:
         """For status: trust and freshness of each lane."""

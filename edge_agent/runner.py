@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from edge_agent.engine import NEVER, Engine
+from edge_agent.decisions import NEVER
+from edge_agent.engine import Engine
 from edge_agent.event_log import EventSink
 from edge_agent.inbox import Feed, Inbox
 from edge_agent.metrics import Histogram

@@ -1,0 +1,247 @@
+"""The engine's promises, each on a site of a few lines."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.config.site import RuleConfig, SignalConfig
+from edge_agent.rules.values import UNKNOWN
+from edge_agent.types import (
+    Act,
+    Alert,
+    Command,
+    Decision,
+    Gap,
+    Infer,
+    LaneChange,
+    Lost,
+    Quality,
+    Receipt,
+    Record,
+    RecordPrediction,
+)  # fmt: skip
+from tests.engine.sites import OVERHEAT, at, engine, of, prediction, reading, run, served, tick
+
+
+def outcomes(effects: list[object]) -> list[str]:
+    return [d.outcome for d in of(Decision, effects)]
+
+
+def test_rule_decides_and_acts_while_the_model_is_gone() -> None:
+    machine = engine(OVERHEAT)
+    effects = run(machine, tick(0), served(0.1, "unavailable"), reading(1, temp=95.0))
+    assert [(a.actuator, a.target, a.value) for a in of(Act, effects)] == [("press", "relay", 0)]
+    raised = next(d for d in of(Decision, effects) if d.outcome == "raised")
+    assert raised.inputs == {"motor.temp": 95.0, "bearing.score": None, "bearing.trusted": False}
+    assert raised.unknown == ("bearing.score",)
+    assert raised.rung == "rules-only"
+
+
+def test_rule_decides_by_the_model_while_it_is_trusted() -> None:
+    machine = engine(OVERHEAT)
+    effects = run(machine, tick(0), served(0.1), reading(1, temp=80.0), prediction(1.1, 0.9))
+    assert "raised" in outcomes(effects)
+    assert of(Decision, effects)[-1].models[0].version == "1.0.0"
+
+
+def test_hysteresis_clears_below_the_lower_threshold_and_commands_the_other_value() -> None:
+    machine = engine(OVERHEAT)
+    effects = run(machine, tick(0), reading(1, temp=95.0), reading(2, temp=80.0), reading(3, temp=74.0))
+    assert [o for o in outcomes(effects) if o in ("raised", "cleared")] == ["raised", "cleared"]
+    assert [a.value for a in of(Act, effects)] == [0, 1]
+    assert [a.state for a in of(Alert, effects) if a.dedupe_key == "rule/overheat"] == ["raised", "cleared"]
+
+
+def test_every_accepted_reading_has_the_next_number_of_its_stream() -> None:
+    machine = engine()
+    effects = run(machine, *[reading(k, stream, temp=1.0) for k in range(5) for stream in ("motor", "other")])
+    assert [(r.reading.stream, r.seq) for r in of(Record, effects)] == [
+        (stream, k) for k in range(5) for stream in ("motor", "other")
+    ]
+
+
+def test_what_was_shed_is_a_gap_between_its_neighbours() -> None:
+    machine = engine()
+    effects = run(machine, reading(1, temp=1.0), Lost("motor", 7, "overload", at(1.5)), reading(2, temp=1.0))
+    gap = of(Gap, effects)[0]
+    assert (gap.stream, gap.first, gap.last, gap.reason) == ("motor", 1, 7, "overload")
+    assert [r.seq for r in of(Record, effects)] == [0, 8]
+
+
+def test_stale_field_is_unknown_at_its_deadline_and_not_before() -> None:
+    machine = engine(stale_after="10s")
+    slot = machine._plan.names.index("motor.temp")
+    run(machine, reading(1, temp=20.0), reading(5, temp=20.0), tick(14.999))
+    assert machine.values[slot] == 20.0
+    run(machine, tick(15))
+    assert machine.values[slot] is UNKNOWN
+
+
+def test_absence_is_raised_at_its_deadline_without_any_event() -> None:
+    machine = engine(RuleConfig(id="silent", when='absent(motor.temp, "30s")'))
+    effects = run(machine, tick(0), reading(1, temp=20.0), tick(100))
+    raised = next(d for d in of(Decision, effects) if d.outcome == "raised")
+    assert raised.stamp == at(31)
+
+
+def test_absence_counts_from_the_start_where_nothing_ever_came() -> None:
+    machine = engine(RuleConfig(id="silent", when='absent(motor.temp, "30s")'))
+    effects = run(machine, tick(5), tick(100))
+    assert [d.stamp for d in of(Decision, effects) if d.outcome == "raised"] == [at(35)]
+
+
+def test_a_bad_value_is_unknown_but_not_absent() -> None:
+    machine = engine(RuleConfig(id="silent", when='absent(motor.temp, "30s")'))
+    effects = run(machine, tick(0), *[reading(k, temp=float("nan")) for k in range(0, 100, 10)])
+    assert "raised" not in outcomes(effects)
+
+
+def test_value_out_of_the_declared_range_is_kept_with_bad_quality_and_unknown_to_rules() -> None:
+    machine = engine(OVERHEAT)
+    effects = run(machine, tick(0), reading(1, temp=3000.0))
+    assert of(Act, effects) == []
+    record = of(Record, effects)[0]
+    assert record.reading.values == {"temp": 3000.0}
+    assert record.reading.quality == {"temp": Quality.BAD}
+
+
+def test_minus_zero_becomes_zero() -> None:
+    machine = engine()
+    run(machine, reading(1, temp=-0.0))
+    assert str(machine.values[machine._plan.names.index("motor.temp")]) == "0.0"
+
+
+def test_window_slides_without_new_readings() -> None:
+    hot = SignalConfig(name="motor.hot", of="motor.temp", fn="max", window="10s")
+    machine = engine(RuleConfig(id="was-hot", when="motor.hot > 90"), signals=(hot,), stale_after="1h")
+    effects = run(machine, tick(0), reading(1, temp=95.0), reading(2, temp=20.0), tick(60))
+    cleared = next(d for d in of(Decision, effects) if d.outcome == "cleared")
+    assert 11.0 <= cleared.stamp.mono_ns / 1e9 <= 11.5
+
+
+def test_late_reading_is_recorded_but_does_not_replace_the_newer_value() -> None:
+    machine = engine()
+    effects = run(machine, reading(5, temp=50.0), reading(3, temp=30.0))
+    assert len(of(Record, effects)) == 2
+    assert machine.values[machine._plan.names.index("motor.temp")] == 50.0
+
+
+def test_model_window_is_ready_at_its_length_and_then_at_each_stride() -> None:
+    machine = engine()
+    effects = run(machine, *[reading(k, temp=float(k), load=float(10 + k)) for k in range(9)])
+    infers = of(Infer, effects)
+    assert [(i.number, i.refs[0].first, i.refs[0].last) for i in infers] == [(0, 0, 3), (1, 2, 5), (2, 4, 7)]
+    assert infers[0].shape == (2, 4)
+    assert list(memoryview(infers[1].window).cast("f")) == [2, 3, 4, 5, 12, 13, 14, 15]
+
+
+def test_model_window_never_spans_a_reading_without_its_value() -> None:
+    machine = engine()
+    rows = [reading(k, temp=float(k), load=None if k == 3 else 1.0) for k in range(8)]
+    assert [i.refs[0].first for i in of(Infer, run(machine, *rows))] == [4]
+
+
+def test_invalid_prediction_is_recorded_and_unknown_to_rules() -> None:
+    machine = engine(OVERHEAT)
+    effects = run(machine, tick(0), served(0), reading(1, temp=20.0), prediction(1, 0.1), prediction(2, None))
+    assert [r.seq for r in of(RecordPrediction, effects)] == [0, 1]
+    assert machine.values[machine._plan.names.index("bearing.score")] is UNKNOWN
+    assert machine.values[machine._plan.names.index("bearing.trusted")] is False
+
+
+def test_rungs_go_down_and_up_one_visible_step_at_a_time() -> None:
+    machine = engine()
+    effects = run(
+        machine, tick(0), served(0), prediction(1, 0.1), served(2, "unavailable"), tick(7), served(8),
+        prediction(8, 0.1),
+    )
+    alerts = [(a.state, a.text.split(":")[0]) for a in of(Alert, effects) if a.dedupe_key == "agent/rung"]
+    assert alerts == [("raised", "rung last-good"), ("raised", "rung rules-only"), ("cleared", "rung full")]
+
+
+def test_last_good_output_serves_until_it_is_stale() -> None:
+    machine = engine()
+    slot = machine._plan.names.index("bearing.score")
+    run(machine, tick(0), served(0), prediction(1, 0.3), served(2, "unavailable"), tick(5.9))
+    assert machine.values[slot] == 0.3
+    run(machine, tick(6))
+    assert machine.values[slot] is UNKNOWN
+
+
+def test_quarantined_model_is_not_believed_for_another_moment() -> None:
+    machine = engine()
+    run(machine, tick(0), served(0), prediction(1, 0.3), served(2, "quarantined"))
+    assert machine.values[machine._plan.names.index("bearing.score")] is UNKNOWN
+
+
+def test_failed_action_raises_an_alert_that_the_next_good_one_clears() -> None:
+    machine = engine(OVERHEAT)
+    first = of(Act, run(machine, tick(0), reading(1, temp=95.0)))[0]
+    effects = run(machine, Receipt(first.id, "press", False, at(3), "no answer"))
+    assert [a.dedupe_key for a in of(Alert, effects)] == ["actuator/press"]
+    second = of(Act, run(machine, reading(4, temp=20.0)))[0]
+    effects = run(machine, Receipt(second.id, "press", True, at(5), read_back=1))
+    assert [a.state for a in of(Alert, effects)] == ["cleared"]
+    assert of(Decision, effects)[0].action == {
+        "set": "press.relay", "value": 1, "result": "done", "read_back": 1,
+    }  # fmt: skip
+
+
+def test_held_rule_decides_but_does_not_act_until_the_hold_expires() -> None:
+    machine = engine(OVERHEAT)
+    hold = Command("hold", {"rule": "overheat", "for_s": 10, "why": "cleaning"}, "ann", at(1))
+    effects = run(machine, tick(0), hold, reading(2, temp=95.0))
+    assert of(Act, effects) == []
+    raised = of(Decision, effects)[-1]
+    assert raised.overrides == ("held by ann: cleaning",)
+    assert raised.action == {"set": "press.relay", "value": 0, "result": "suppressed"}
+    assert outcomes(run(machine, tick(11))) == ["released"]
+
+
+def test_acknowledged_alert_is_still_raised() -> None:
+    machine = engine(OVERHEAT)
+    alert = next(a for a in of(Alert, run(machine, tick(0), reading(1, temp=95.0))) if "rule" in a.dedupe_key)
+    effects = run(machine, Command("ack", {"alert": alert.alert_id}, "ann", at(2)))
+    assert [(a.state, a.alert_id) for a in of(Alert, effects)] == [("ack", alert.alert_id)]
+    assert alert.alert_id in [a.alert_id for a in machine.raised()]
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("reading"), st.floats(allow_nan=True, width=32), st.floats(0, 5)),
+    st.tuples(st.just("prediction"), st.one_of(st.none(), st.floats(0, 1)), st.floats(0, 5)),
+    st.tuples(st.just("lane"), st.sampled_from(["trusted", "unavailable", "quarantined"]), st.floats(0, 5)),
+    st.tuples(st.just("tick"), st.none(), st.floats(0, 40)),
+    st.tuples(st.just("lost"), st.integers(1, 9), st.floats(0, 5)),
+)
+
+
+@given(st.lists(EVENTS, max_size=60))
+def test_same_events_give_the_same_effects_byte_for_byte(script: list[tuple[str, object, float]]) -> None:
+    events: list[object] = []
+    now = 0.0
+    for kind, what, gap in script:
+        now += gap
+        match kind:
+            case "reading":
+                events.append(reading(now, temp=what, load=1.0))
+            case "prediction":
+                events.append(prediction(now, what))  # type: ignore[arg-type]
+            case "lane":
+                events.append(LaneChange("bearing", str(what), at(now)))
+            case "lost":
+                events.append(Lost("motor", int(str(what)), "overload", at(now)))
+            case _:
+                events.append(tick(now))
+    signals = (SignalConfig(name="motor.mean", of="motor.temp", fn="mean", window="20s"),)
+    rule = RuleConfig(id="warm", when="motor.mean > 50", for_="3s", otherwise='absent(motor.temp, "15s")')
+    first = run(engine(OVERHEAT, rule, signals=signals), *events)
+    again = run(engine(OVERHEAT, rule, signals=signals), *events)
+    assert msgspec.msgpack.encode(first) == msgspec.msgpack.encode(again)
+    for stream in ("motor", "infer-bearing"):
+        seqs = [r.seq for r in of(Record, first) if r.reading.stream == stream]
+        seqs += [r.seq for r in of(RecordPrediction, first) if stream.startswith("infer")]
+        seqs += [s for g in of(Gap, first) if g.stream == stream for s in range(g.first, g.last + 1)]
+        assert sorted(seqs) == list(range(len(seqs)))
+    assert [d.seq for d in of(Decision, first)] == list(range(len(of(Decision, first))))

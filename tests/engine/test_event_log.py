@@ -1,0 +1,73 @@
+"""What was recorded is replayed exactly, and a damaged log says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import Rejected
+from edge_agent.event_log import Header, Recorder, Ring, header, read_log
+from edge_agent.types import Command, HealthChange, Lost, Receipt
+from tests.engine.sites import at, prediction, reading, served, tick
+
+EVENTS = [
+    tick(0), served(0.5), reading(1, temp=float("inf"), n=2**63 - 1, s="é", b=True, none=None), prediction(2, 0.5),
+    prediction(3, None), HealthChange("motor", False, at(4), "gone", True), Lost("motor", 3, "overload", at(5)),
+    Receipt(7, "press", False, at(6), "no answer"), Command("hold", {"rule": "r", "for_s": 1.5}, "ann", at(7)),
+]  # fmt: skip
+
+
+def head(*, whole: bool = True) -> Header:
+    return header(epoch="E", boot="b", site_sha256="00", version="0", whole=whole)
+
+
+def test_recorded_events_come_back_equal_and_in_order(tmp_path: Path) -> None:
+    log = Recorder(tmp_path / "log", head())
+    log.append(EVENTS[:3])
+    log.append(EVENTS[3:])
+    log.close()
+    got, events = read_log(tmp_path / "log")
+    assert got == head()
+    assert list(events) == EVENTS
+
+
+def test_log_cut_off_inside_an_event_ends_before_it(tmp_path: Path) -> None:
+    log = Recorder(tmp_path / "log", head())
+    log.append(EVENTS)
+    log.close()
+    whole = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(whole[:-3])
+    assert list(read_log(tmp_path / "log")[1]) == EVENTS[:-1]
+
+
+def test_damaged_event_is_named_by_its_number(tmp_path: Path) -> None:
+    log = Recorder(tmp_path / "log", head())
+    log.append(EVENTS[:1])
+    log.close()
+    path = tmp_path / "log"
+    path.write_bytes(path.read_bytes() + b"\0\0\0\2\xc1\xc1")
+    with pytest.raises(Rejected, match="event 2 is damaged"):
+        list(read_log(path)[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, world", b"\xff\xff\xff\xff....", b"\0\0\0\1\x90"])
+def test_file_that_is_no_log_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(Rejected):
+        read_log(tmp_path / "log")
+
+
+def test_ring_keeps_the_newest_and_its_size(tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "ring", head(whole=False), size_bytes=64 * 1024)
+    events = [reading(k, temp=float(k)) for k in range(5000)]
+    for k in range(0, 5000, 5):
+        ring.append(events[k : k + 5])
+        size = sum(f.stat().st_size for f in (tmp_path / "ring").iterdir())
+        assert size < 72 * 1024
+    ring.freeze(tmp_path / "incident")
+    got, frozen = read_log(tmp_path / "incident")
+    kept = list(frozen)
+    assert not got.whole
+    assert kept == events[-len(kept) :]
+    assert len(kept) > 200
