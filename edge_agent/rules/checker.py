@@ -229,6 +229,7 @@ def _unknown_function(tree: syn.Call) -> Fault:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    # names are compared in quadratic time: a long one is no misspelling
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6) if len(name) <= 100 else []
+    # comparing takes time: a long name is no misspelling, and of a huge site only a part is tried
+    alike = [other for other in sorted(known) if abs(len(other) - len(name)) <= 1 + len(name) // 3]
+    close = difflib.get_close_matches(name, alike[:2_000], n=1, cutoff=0.6) if len(name) <= 100 else []
     return f"did you mean {shown(close[0])}?" if close else ""

@@ -1,8 +1,8 @@
 """Text to tokens, by CEL's lexical rules. Length is bounded, and the time is linear in it."""
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
 
 from edge_agent.rules.errors import Fault, shown
 from edge_agent.rules.literals import double_value, string_value, whole_value
@@ -12,8 +12,7 @@ MAX_EXPRESSION_CHARS: Final = 4_096
 Kind = Literal["whole", "uint", "double", "string", "name", "quoted", "op", "end"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`text` is the source, or a backquoted name without its quotes; `at` the offset of its first character.
 
     `value` is that of a literal. A "whole" has no range yet: a minus may stand before it.
@@ -54,25 +53,26 @@ _HINTS = {
 }
 
 
-def tokenize(text: str) -> list[Token]:
-    """All tokens of `text` and one of kind "end". Raises Fault."""
+def tokenize(text: str) -> Iterator[Token]:
+    """The tokens of `text` and one of kind "end", one by one: a hostile text is read no further than needed.
+
+    Raises Fault.
+    """
     if len(text) > MAX_EXPRESSION_CHARS:
         raise Fault(
             f"the expression has {len(text)} characters, {MAX_EXPRESSION_CHARS} are allowed",
             0,
             "split it into several rules or derived signals",
         )
-    tokens: list[Token] = []
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
             raise Fault(f"{shown(text[at])} is not expected here", at, _HINTS.get(text[at], ""))
         if match.lastgroup != "space":
-            tokens.append(_token(match, text))
+            yield _token(match, text)
         at = match.end()
-    tokens.append(Token("end", "", len(text)))
-    return tokens
+    yield Token("end", "", len(text))
 
 
 def _token(match: re.Match[str], text: str) -> Token:

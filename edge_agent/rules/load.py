@@ -14,11 +14,15 @@ def compile_rules(specs: Sequence[RuleSpec], env: Environment) -> tuple[tuple[Ru
     """The rules without an error, in their order, and the problems of all. Reports every one it finds."""
     rules: list[Rule] = []
     problems: list[Problem] = []
+    ids: set[str] = set()
+    conditions: dict[Node, str] = {}
     for index, spec in enumerate(specs):
         rule, found = _compile_rule(index, spec, env)
         if rule is not None:
-            found = [*found, *_doubts(index, spec, rule)]
-        found = [*found, *_repetitions(index, spec, rule, specs[:index], rules)]
+            found += [*_doubts(index, rule), *_shadowed(index, rule, conditions)]
+        if spec.id in ids:
+            found.append(Problem(index, spec.id, "id", "two rules have this id", "give each rule an id of its own"))
+        ids.add(spec.id)
         problems += found
         if rule is not None and not any(problem.is_error for problem in found):
             rules.append(rule)
@@ -45,33 +49,28 @@ def _compile_rule(index: int, spec: RuleSpec, env: Environment) -> tuple[Rule | 
     return rule, problems
 
 
-def _repetitions(
-    index: int, spec: RuleSpec, rule: Rule | None, before: Sequence[RuleSpec], compiled: Sequence[Rule]
-) -> Iterator[Problem]:
-    if any(other.id == spec.id for other in before):
-        yield Problem(index, spec.id, "id", "two rules have this id", "give each rule an id of its own")
-    if rule is None:
-        return
-    for other in compiled:
-        if other.when.tree == rule.when.tree and other.id != rule.id:
-            message = f'says the same as rule "{other.id}"'
-            yield Problem(index, spec.id, "when", message, "keep one of the two", is_error=False)
-            return
+def _shadowed(index: int, rule: Rule, conditions: dict[Node, str]) -> Iterator[Problem]:
+    """`conditions`: the rule that has a condition first; gains that of `rule`."""
+    first = conditions.setdefault(rule.when.tree, rule.id)
+    if first != rule.id:
+        yield Problem(
+            index, rule.id, "when", f'says the same as rule "{first}"', "keep one of the two", is_error=False
+        )
 
 
-def _doubts(index: int, spec: RuleSpec, rule: Rule) -> Iterator[Problem]:
+def _doubts(index: int, rule: Rule) -> Iterator[Problem]:
     """What is wrong with a rule whose expressions all compile."""
     when = _doubt_when(rule)
     if when:
-        yield Problem(index, spec.id, "when", *when)
+        yield Problem(index, rule.id, "when", *when)
     if rule.clear is not None and Outcomes.TRUE not in outcomes(rule.clear.tree, _nothing):
-        yield Problem(index, spec.id, "clear", "can never be true", "once raised the rule would stay raised")
+        yield Problem(index, rule.id, "clear", "can never be true", "once raised the rule would stay raised")
     if not when and _needs_model(rule.when.tree):
         yield from _doubt_otherwise(index, rule)
     if _may_flap(rule):
         message = "acts on a threshold without for, clear or latch"
         hint = 'add clear = "..." or for = "5s", or the actuator may chatter'
-        yield Problem(index, spec.id, "actions", message, hint, is_error=False)
+        yield Problem(index, rule.id, "actions", message, hint, is_error=False)
 
 
 def _doubt_when(rule: Rule) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Tokens to a syntax tree, by CEL's grammar. Nesting and size are bounded, so no text exhausts the stack."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from edge_agent.rules.errors import Fault, shown
@@ -40,8 +40,9 @@ def parse(text: str) -> Syntax:
 class _Parser:
     """Recursive descent; `_open` counts what is being nested at this moment, `_nodes` all that was built."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
+    def __init__(self, source: Iterator[Token]) -> None:
+        self._source = source
+        self._tokens: list[Token] = []
         self._next = 0
         self._open = 0
         self._nodes = 0
@@ -214,7 +215,12 @@ class _Parser:
         return depth
 
     def _peek(self, ahead: int = 0) -> Token:
-        return self._tokens[min(self._next + ahead, len(self._tokens) - 1)]
+        wanted = self._next + ahead
+        while len(self._tokens) <= wanted:
+            token = next(self._source, None)
+            # there is always one: the last is of kind "end", and stands for all that would follow
+            self._tokens.append(self._tokens[-1] if token is None else token)
+        return self._tokens[wanted]
 
     def _take(self) -> Token:
         token = self._peek()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import edge_agent.rules
 from edge_agent.rules import UNKNOWN, ExpressionError, Scope, Type, admit, compile_expression
 
 SUITE = Path(__file__).parents[2] / "../shared/data/cel/conformance.jsonl"
@@ -79,6 +80,12 @@ def test_no_case_is_wrong_but_the_deviations_that_are_declared(verdicts):
     assert len(verdicts) == 706
     assert set(wrong) == DEVIATIONS
     assert set(wrong.values()) == {"wrong: unknown"}
+
+
+@pytest.mark.parametrize("text", sorted(DEVIATIONS))
+def test_every_deviation_is_documented(text):
+    page = Path(edge_agent.rules.__file__).with_name("LANGUAGE.md").read_text()
+    assert f"`{text.strip()}`" in page
 
 
 def test_at_least_300_cases_of_the_core_are_accepted_and_right(verdicts, capsys):

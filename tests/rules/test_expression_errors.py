@@ -21,10 +21,10 @@ def site():
 
 
 def refusal(text, want=Type.BOOL):
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ExpressionError) as caught:
         compile_expression(text, site(), want)
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0
     return caught.value
 
 
@@ -95,6 +95,7 @@ def test_an_error_names_the_place_the_reason_and_what_to_write(text, place, mess
         "!" * 4_000 + "true",
         "-" * 4_000 + "1",
         "1" + "+1" * 2_000 + " > 0",
+        "count" + " + 1" * 100 + " > 0",
         "true" + "&&true" * 600,
         "a." * 2_000 + "a",
         "size(" * 800 + "''" + ")" * 800,
@@ -108,17 +109,12 @@ def test_an_error_names_the_place_the_reason_and_what_to_write(text, place, mess
     ids=lambda text: text[:12],
 )
 def test_hostile_size_or_nesting_is_refused_in_10_ms(text):
-    compile_expression("true", site())
-    started = time.perf_counter()
-    with pytest.raises(ExpressionError):
-        compile_expression(text, site())
-    # the best of three: the machine is shared
-    times = [time.perf_counter() - started]
-    for _ in range(2):
-        started = time.perf_counter()
+    times = []
+    for _ in range(3):  # the best of three: the machine is shared
+        started = time.thread_time()
         with pytest.raises(ExpressionError):
             compile_expression(text, site())
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     assert min(times) < 0.010
 
 

@@ -100,6 +100,14 @@ def test_whole_numbers_and_doubles_mix():
         assert type(got) is type(wanted)
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("-7 / 2", -3), ("7 / -2", -3), ("-7 / -2", 3), ("-7 % 3", -1), ("7 % -3", 1), ("-7 % -3", -1), ("7u / 2u", 3)],
+)
+def test_whole_numbers_divide_towards_zero(text, wanted):
+    assert compile_expression(text, Scope(), want=None).evaluate([]) == wanted
+
+
 def test_a_whole_number_meets_a_double_as_a_double_as_in_cel():
     scope = Scope()
     scope.define("i", Type.INT)
