@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What the exit status of `edge-agent` says, after sysexits; scripts and the service unit rely on it."""
+
+    OK = 0
+    FAILURE = 1
+    """It was tried and did not work."""
+    CONFIGURATION = 2
+    """The site file or the command line is wrong: trying again will not help, a person has to edit."""
+    NOT_THERE = 3
+    """No agent answers and no database is there."""
+    BUG = 70
+    """Something nobody planned; the state is on disk."""
+
 
 class EdgeError(Exception):
     """Base of all errors that the agent raises on purpose."""
