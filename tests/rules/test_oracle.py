@@ -1,5 +1,7 @@
 """Random expressions against an independent implementation of CEL."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,6 +75,7 @@ bool_text = st.deferred(
     )
 )
 
+DOUBLE = re.compile(r"[xy.]|[0-9]e[+-]|double")
 FAILURES = (RuntimeError, TypeError, ValueError, OverflowError, ZeroDivisionError, IndexError, KeyError)
 
 
@@ -106,7 +109,7 @@ def test_agrees_with_an_independent_cel(text, row):
     wanted = oracle(text, {name: value for name, value in row.items() if value is not None})
     if got is UNKNOWN:
         # inf and NaN are values there; here they are unknown, and so is what follows from them
-        assert wanted is UNKNOWN or "double" in text or "x" in text or "y" in text or "." in text, text
+        assert wanted is UNKNOWN or DOUBLE.search(text), text
     else:
         assert wanted == got, text
         assert type(wanted) is type(got), text

@@ -100,10 +100,13 @@ def test_deadlines_fire_in_order_and_the_first_is_known():
 def test_a_flickering_condition_does_not_grow_the_queue():
     scope = Scope()
     scope.define("a", Type.BOOL)
-    rules, _ = compile_rules([RuleSpec("r", "a", for_ns=10**15)], scope)
+    scope.define("b", Type.BOOL)
+    # the first deadline is not stale, and hides the stale ones behind it
+    rules, _ = compile_rules([RuleSpec("first", "b", for_ns=10**9), RuleSpec("r", "a", for_ns=10**15)], scope)
     whole = RuleSet(rules)
+    whole.step([False, True], 0, [0, 1])
     for now in range(10_000):
-        whole.step([now % 2 == 0], now, [0])
+        whole.step([now % 2 == 0, True], now, [0])
     assert len(whole._queue) < 100
 
 
