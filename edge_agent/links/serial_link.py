@@ -103,18 +103,23 @@ class SerialPort:
             self.write(append_check(encode_command(command), check) + b"\n", timeout_s)
             while True:
                 turn_s = min(max(end - monotonic(), 0.0), _TURN_S)
-                if self._line.reader is None:
-                    for answer in ears.hear(self.read(turn_s)):
-                        self.answered(answer)
-                    turn_s = 0.0
-                answer_or_none = self._line.answers.wait(command.id, turn_s)
-                if answer_or_none is not None or monotonic() >= end:
-                    return answer_or_none
+                answer = self._hear(ears, command.id, turn_s)
+                if answer is not None or monotonic() >= end:
+                    return answer
 
     def close(self) -> None:
         if self._open:
             self._open = False
             self._link.leave(self, self._line)
+
+    def _hear(self, ears: _Ears, answer_id: int, turn_s: float) -> Answer | None:
+        """One turn: a source may come or go, or lose the connection, while we wait."""
+        line = self._line
+        if line.reader is not None and not line.connection.gone:
+            return line.answers.wait(answer_id, turn_s)
+        for answer in ears.hear(line.connection.read(turn_s)):
+            line.answers.put(answer)
+        return line.answers.wait(answer_id, 0.0)
 
 
 class _Ears:
