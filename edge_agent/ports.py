@@ -159,9 +159,13 @@ class Inbound(msgspec.Struct, frozen=True):
 
 
 class Up(msgspec.Struct, frozen=True):
-    """Connected; at most `window` rows may be in flight. Rows in flight before a `Down` must be sent again."""
+    """Connected; at most `window` rows may be in flight. Rows in flight before a `Down` must be sent again.
+
+    `window_bytes`: no further telemetry while so many bytes are in flight, so that an alert does not wait behind
+    them on a slow line."""
 
     window: int
+    window_bytes: int = 65_536
 
 
 class Down(msgspec.Struct, frozen=True):

@@ -1,0 +1,114 @@
+"""The uplink's thread: asks the transport what happened, tells the drain, sends what is next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from edge_agent.health import PartHealth
+from edge_agent.ports import Clock, Down, Inbound, Up, Uplink, UplinkEvent
+from edge_agent.types import Event, HealthChange
+from edge_agent.uplink.drain import Drain
+
+_TURN_S = 1.0
+_LEAST_S = 0.02
+"""A deadline that cannot be met yet (the window is full) is looked at again after this."""
+
+
+class UplinkBody:
+    """ports.Body. `wake` after each commit; `publish_latest` replaces a retained document; both from any thread."""
+
+    name = "uplink"
+
+    def __init__(
+        self, uplink: Uplink, drain: Drain, *, clock: Clock, health: PartHealth, post: Callable[[list[Event]], None],
+        inbound: Callable[[Inbound], None],
+    ) -> None:  # fmt: skip
+        self.progress_ns = 0
+        self._uplink = uplink
+        self._drain = drain
+        self._clock = clock
+        self._health = health
+        self._post = post
+        self._inbound = inbound
+        self._connected = False
+        self._reason = ""
+        self._latest: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._round()
+        finally:
+            self._uplink.close()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._uplink.wake()
+
+    def wake(self) -> None:
+        """Something was committed."""
+        self._uplink.wake()
+
+    def publish_latest(self, suffix: str, body: bytes) -> None:
+        """`health`, `reported`: only the newest counts; goes out now, and again after each reconnect."""
+        with self._lock:
+            self._latest[suffix] = body
+        self._uplink.wake()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For status; any thread."""
+        document = self._drain.to_dict(self._clock.mono_ns())
+        return {"connected": self._connected, "reason": self._reason, **document}
+
+    def _round(self) -> None:
+        for event in self._uplink.poll(self._timeout_s()):
+            self._handle(event)
+        now_ns = self.progress_ns = self._clock.mono_ns()
+        self._publish_latest()
+        self._drain.look(now_ns)
+        while (row := self._drain.next(now_ns)) is not None:
+            self._uplink.send(row)
+        self._report(now_ns)
+
+    def _handle(self, event: UplinkEvent) -> None:
+        match event:
+            case Inbound():
+                self._health.count("inbound")
+                self._inbound(event)
+                return
+            case Up():
+                self._connected, self._reason = True, ""
+                self._health.count("connects")
+            case Down(reason):
+                self._connected, self._reason = False, reason
+                self._health.note("last_error", reason)
+        self._drain.handle(event, self._clock.mono_ns())
+
+    def _publish_latest(self) -> None:
+        with self._lock:
+            latest, self._latest = self._latest, {}
+        for suffix, body in latest.items():
+            self._uplink.publish_latest(suffix, body)
+
+    def _timeout_s(self) -> float:
+        now_ns = self._clock.mono_ns()
+        deadline_ns = self._drain.deadline_ns(now_ns)
+        if deadline_ns is None:
+            return _TURN_S
+        return min(max((deadline_ns - now_ns) / 1e9, _LEAST_S), _TURN_S)
+
+    def _report(self, now_ns: int) -> None:
+        """Tells the rules and status when delivering starts or stops to work."""
+        if not self._connected and not self._reason:
+            return  # the first attempt is under way
+        reason = self._drain.trouble(now_ns) if self._connected else self._reason
+        up = self._connected and not reason
+        if self._health.up == up and self._health.reason == reason:
+            return
+        stamp = self._clock.now()
+        if self._health.turn(up, stamp, reason):
+            self._post([HealthChange(self.name, up, stamp, reason)])

@@ -1,0 +1,307 @@
+"""Which row goes next, and what has become of those that went: the delivery policy, without I/O, clock or thread.
+
+Promises: a row is reported delivered only after the broker (or, in backend mode, the backend, for every one of
+its segments) has confirmed it; a row that is neither delivered nor refused is sent again; never more rows are in
+flight than the transport allows; alerts, decisions and the ledger go before telemetry, and what is committed now
+goes before what waited.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from edge_agent.contract.rows import PRIORITIES
+from edge_agent.ports import Acked, BackendAck, Down, Outbox, Refused, Row, Up, UplinkEvent
+from edge_agent.uplink.queue import Queue
+from edge_agent.uplink.rate import Rate
+from edge_agent.uplink.set_aside import DISCONNECTS, SetAside
+from edge_agent.uplink.suspects import Suspects
+from edge_agent.uplink.uncovered import Key, Uncovered
+
+UNCOVERED_ROWS = 500
+"""Per priority: sent, and not yet covered by the backend. With more, only rows that are due again are sent."""
+_SILENT_NS = 60_000_000_000
+_QUOTA_FIRST_NS = 1_000_000_000
+_QUOTA_MOST_NS = 60_000_000_000
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """`backend`: a row stays until the backend has confirmed it. `backlog_rate`: rows per second, None: no limit."""
+
+    backend: bool = False
+    resend_after_ns: int = 30_000_000_000
+    backlog_rate: int | None = None
+
+
+class Counts(msgspec.Struct):
+    """Since the start of the agent, in rows."""
+
+    sent: int = 0
+    resent: int = 0
+    delivered: int = 0
+    refused: int = 0
+    connects: int = 0
+
+
+class Drain:
+    """One thread: `handle` what the transport says, then take from `next` until it gives None."""
+
+    def __init__(self, outbox: Outbox, policy: Policy) -> None:
+        self.counts = Counts()
+        self._outbox = outbox
+        self._backend = policy.backend
+        self._queues = tuple(Queue(outbox, prio) for prio in PRIORITIES)
+        self._uncovered = Uncovered(policy.resend_after_ns)
+        self._silent_ns = max(3 * policy.resend_after_ns, _SILENT_NS)
+        self._aside = SetAside()
+        self._rate = Rate(policy.backlog_rate)
+        self._in_flight: dict[Key, Row] = {}
+        self._bytes = 0
+        self._up: Up | None = None
+        self._worked = False
+        self._suspects = Suspects()
+        self._hold_until_ns = 0
+        self._quota_ns = _QUOTA_FIRST_NS
+        self._turn = count()
+
+    # what the transport says
+
+    def handle(self, event: UplinkEvent, now_ns: int) -> None:
+        match event:
+            case Acked(rows):
+                self._acked(rows)
+            case BackendAck():
+                self._covered(event, now_ns)
+            case Refused(row, code, retry):
+                self._refused(row, code, retry=retry, now_ns=now_ns)
+            case Up():
+                self._connected(event, now_ns)
+            case Down():
+                self._broke(now_ns)
+
+    def _connected(self, up: Up, now_ns: int) -> None:
+        self._up = up
+        self._worked = False
+        self.counts.connects += 1
+        for queue in self._queues:
+            queue.connected()
+        self._uncovered.start_over(now_ns)
+
+    def _broke(self, now_ns: int) -> None:
+        self._up = None
+        culprit = self._suspects.broke(self._in_flight, worked=self._worked)
+        if culprit is not None:
+            self._set_aside(self._land(culprit), culprit, DISCONNECTS, now_ns)
+        for queue in self._queues:
+            ids = [row_id for prio, row_id in self._in_flight if prio == queue.prio]
+            queue.rewind(min(ids, default=None))
+        for key in self._in_flight:
+            if key in self._aside:
+                self._aside.back(key, now_ns)
+        self._in_flight.clear()
+        self._bytes = 0
+
+    def _acked(self, rows: tuple[Key, ...]) -> None:
+        self._worked = True
+        self._quota_ns = _QUOTA_FIRST_NS
+        arrived = []
+        for key in rows:
+            row = self._land(key)
+            if row is None:
+                continue
+            self._aside.done(key)
+            self._suspects.clear(key)
+            if not self._backend or not row.segments:
+                arrived.append(key)
+        self._delivered(arrived)
+
+    def _covered(self, ack: BackendAck, now_ns: int) -> None:
+        if not self._backend:
+            return
+        complete = self._uncovered.cover(ack, now_ns)
+        for key, code in complete:
+            self._aside.done(key)
+            if code:
+                self._outbox.refused(key, code)
+                self.counts.refused += 1
+        self._delivered([key for key, code in complete if not code])
+
+    def _refused(self, key: Key, code: str, *, retry: bool, now_ns: int) -> None:
+        row = self._land(key)
+        if row is None:
+            return
+        self._worked = True
+        self._suspects.clear(key)
+        if code == "quota_exceeded":
+            self._hold_until_ns = now_ns + self._quota_ns
+            self._quota_ns = min(self._quota_ns * 2, _QUOTA_MOST_NS)
+        if retry:
+            self._set_aside(row, key, code, now_ns)
+        else:
+            self._give_up(row, key, code)
+
+    def _set_aside(self, row: Row | None, key: Key, code: str, now_ns: int) -> None:
+        if not self._aside.put(key, code, now_ns):
+            self._give_up(row, key, code)
+
+    def _give_up(self, row: Row | None, key: Key, code: str) -> None:
+        self._aside.done(key)
+        self._uncovered.forget(key, row)
+        self._outbox.refused(key, code)
+        self.counts.refused += 1
+
+    def _delivered(self, keys: list[Key]) -> None:
+        if keys:
+            self._outbox.delivered(keys)
+            self.counts.delivered += len(keys)
+
+    def _land(self, key: Key) -> Row | None:
+        row = self._in_flight.pop(key, None)
+        if row is not None:
+            self._bytes -= len(row.body)
+        return row
+
+    # what goes next
+
+    def look(self, now_ns: int) -> None:
+        """Notices what was committed; call it before a round of `next`."""
+        for queue in self._queues:
+            queue.look(now_ns)
+
+    def next(self, now_ns: int) -> Row | None:
+        """The row to send now; it is in flight from here on. None when nothing may go."""
+        if self._up is None or now_ns < self._hold_until_ns:
+            return None
+        if len(self._in_flight) >= (1 if self._suspects.line else self._up.window) or self._on_trial():
+            return None
+        row = self._retried(now_ns) if self._worked else None
+        row = row or self._resent(now_ns) or self._fresh(now_ns)
+        if row is None and not self._worked:
+            row = self._retried(now_ns)
+        if row is not None:
+            self._launch(row, now_ns)
+        return row
+
+    def _retried(self, now_ns: int) -> Row | None:
+        """Suspects, and rows set aside whose time has come; best after others have proved the connection."""
+        line = self._suspects.line
+        while line:
+            row = self._queues[line[0][0]].fetch(line[0][1])
+            if row is not None:
+                return row
+            self._gone(line[0])
+        while (key := self._aside.due(now_ns)) is not None:
+            if self._aside.breaks_connections(key) and self._in_flight:
+                return None  # it goes alone
+            row = self._queues[key[0]].fetch(key[1])
+            if row is not None:
+                self._aside.took(key)
+                return row
+            self._gone(key)
+        return None
+
+    def _on_trial(self) -> bool:
+        return len(self._in_flight) == 1 and any(
+            key in self._aside and self._aside.breaks_connections(key) for key in self._in_flight
+        )
+
+    def _gone(self, key: Key) -> None:
+        """The store dropped the row and has declared its numbers as lost."""
+        self._suspects.clear(key)
+        self._aside.done(key)
+        self._uncovered.forget(key)
+
+    def _resent(self, now_ns: int) -> Row | None:
+        while (key := self._uncovered.due(now_ns)) is not None:
+            if key in self._in_flight or key in self._aside:
+                self._uncovered.postpone(key, now_ns)
+                continue
+            row = self._queues[key[0]].fetch(key[1])
+            if row is not None:
+                self.counts.resent += 1
+                return row
+            self._gone(key)
+        return None
+
+    def _fresh(self, now_ns: int) -> Row | None:
+        assert self._up is not None
+        urgent, *_ = self._queues
+        row = self._take(urgent, live=True)
+        if row is None and self._bytes >= self._up.window_bytes:
+            return self._take(urgent, live=False)
+        if row is None and next(self._turn) % 2:
+            row = self._take(urgent, live=False) or self._live()
+        elif row is None:
+            row = self._live() or self._take(urgent, live=False)
+        return row or self._backlog(now_ns)
+
+    def _live(self) -> Row | None:
+        for queue in self._queues[1:]:
+            if (row := self._take(queue, live=True)) is not None:
+                return row
+        return None
+
+    def _backlog(self, now_ns: int) -> Row | None:
+        if not self._rate.allows(now_ns):
+            return None
+        for queue in self._queues[1:]:
+            if (row := self._take(queue, live=False)) is not None:
+                self._rate.spend()
+                return row
+        return None
+
+    def _take(self, queue: Queue, *, live: bool) -> Row | None:
+        """The queue's next row that is not on its way already."""
+        if self._aside.full(queue.prio) or self._uncovered.count(queue.prio) >= UNCOVERED_ROWS:
+            return None
+        while (row := queue.live() if live else queue.backlog()) is not None:
+            key = (row.prio, row.id)
+            if not any(key in known for known in (self._in_flight, self._uncovered, self._aside, self._suspects)):
+                return row
+        return None
+
+    def _launch(self, row: Row, now_ns: int) -> None:
+        key = (row.prio, row.id)
+        self._in_flight[key] = row
+        self._bytes += len(row.body)
+        self.counts.sent += 1
+        if self._backend and row.segments:
+            self._uncovered.sent(row, now_ns)
+
+    # what people are told
+
+    def deadline_ns(self, now_ns: int) -> int | None:
+        """When `next` may give a row although nothing happened; None: only an event or a commit can change that."""
+        if self._up is None:
+            return None
+        times = [self._aside.deadline_ns(), self._uncovered.deadline_ns()]
+        if self._hold_until_ns > now_ns:
+            times = [self._hold_until_ns]
+        elif any(queue.waiting() for queue in self._queues):
+            times.append(self._rate.next_ns(now_ns))
+        return min((t for t in times if t is not None), default=None)
+
+    def trouble(self, now_ns: int) -> str:
+        """Why rows do not get through although the connection is up; empty when they do."""
+        if why := self._aside.why():
+            return f"rows are refused: {why}"
+        oldest_ns = self._uncovered.oldest_ns()
+        if oldest_ns is not None:
+            quiet_ns = now_ns - max(oldest_ns, self._uncovered.last_ack_ns or 0)
+            if quiet_ns > self._silent_ns:
+                return f"no backend acknowledgements for {quiet_ns // 1_000_000_000} s"
+        return ""
+
+    def to_dict(self, now_ns: int) -> dict[str, Any]:
+        oldest_ns = self._uncovered.oldest_ns()
+        return {
+            **msgspec.to_builtins(self.counts),
+            "in_flight": len(self._in_flight),
+            "waiting": sum(queue.waiting() for queue in self._queues),
+            "uncovered": len(self._uncovered),
+            "oldest_uncovered_s": None if oldest_ns is None else round((now_ns - oldest_ns) / 1e9, 1),
+            "set_aside": len(self._aside),
+        }

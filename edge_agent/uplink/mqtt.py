@@ -1,0 +1,287 @@
+"""Rows over MQTT: QoS 1, one connection at a time, birth and will, acknowledgements and commands coming back."""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from edge_agent.config.site import UplinkConfig
+from edge_agent.contract import messages, topics
+from edge_agent.errors import Rejected
+from edge_agent.links import mqtt_reasons as reasons
+from edge_agent.links.backoff import Backoff
+from edge_agent.links.mqtt import Session
+from edge_agent.links.mqtt_types import (
+    Confirmed,
+    Connected,
+    Dropped,
+    LinkEvent,
+    Lost,
+    Message,
+    Publication,
+    Settings,
+    Subscription,
+    SubscriptionRefused,
+)
+from edge_agent.links.waker import Waker
+from edge_agent.ports import Acked, Counters, Down, Inbound, Refused, Row, Up, UplinkEvent
+from edge_agent.uplink.ack import MAX_BYTES, decode_ack
+
+CONTENT_TYPE = "application/json+deflate"
+DOCUMENT_TYPE = "application/json"
+CAPS = ["deflate", "ack"]
+_EXPIRY_S = {"cmd": 3600, "media": 86_400}
+"""By kind; what must not be lost never expires at the broker."""
+_DOCUMENT_EXPIRY_S = {topics.HEALTH: 120}
+_GOODBYE_S = 1.0
+_HEADERS = 8192
+"""Bytes of a packet beside its body: topic and properties."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who is born: named in `up/state`."""
+
+    topics: topics.Gateway
+    epoch: str
+    start_no: int
+    schemas: dict[str, str] = {}
+
+    def state(self, *, online: bool, reason: str = "") -> bytes:
+        state = messages.State(
+            gw=self.topics.gateway,
+            online=online,
+            epoch=self.epoch,
+            start_no=self.start_no if online else None,
+            caps=CAPS if online else [],
+            schemas=self.schemas if online else {},
+            reason=reason,
+        )
+        return msgspec.json.encode(state)
+
+
+def settings_of(config: UplinkConfig, identity: Identity) -> Settings:
+    """The link's settings: the will says `lost`, commands and acknowledgements are wanted, kept ones are not."""
+    t = identity.topics
+    will = Publication(t.up(topics.STATE), identity.state(online=False, reason="lost"), retain=True)
+    return Settings(
+        host=config.host,
+        port=config.port,
+        client_id=config.client_id or t.gateway,
+        version=config.version,
+        username=config.username,
+        password_file=config.password_file,
+        tls=config.tls,
+        keepalive_s=config.keepalive_s,
+        session_expiry_s=config.session_expiry_s,
+        window=config.window,
+        max_packet_bytes=MAX_BYTES + _HEADERS,
+        will=will,
+        subscriptions=(
+            Subscription(t.down(topics.ACK), retained=False),
+            Subscription(t.down(topics.CMD, "+"), retained=False),
+            Subscription(t.down(topics.DESIRED), retained=True),
+        ),
+    )
+
+
+class MqttUplink:
+    """ports.Uplink. It comes back by itself: full jitter from 1 to 120 s, never more than one attempt a second."""
+
+    def __init__(
+        self, config: UplinkConfig, identity: Identity, *, counters: Counters, rng: random.Random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._settings = settings_of(config, identity)
+        self._identity = identity
+        self._ack_topic = identity.topics.down(topics.ACK)
+        self._counters = counters
+        self._monotonic = monotonic
+        self._backoff = Backoff(rng)
+        self._waker = Waker()
+        self._session: Session | None = None
+        self._dial_at_s = monotonic()
+        self._documents: dict[str, Publication] = {}
+        self._fresh: dict[str, Publication] = {}
+        """Documents that the broker has not been given yet."""
+        self._rows: deque[Row] = deque()
+        self._sent: dict[int, tuple[int, int] | None] = {}
+        """By message id: the row, None for a document."""
+        self._early: list[UplinkEvent] = []
+
+    def send(self, row: Row) -> None:
+        self._rows.append(row)
+        self._pump()
+
+    def publish_latest(self, suffix: str, body: bytes) -> None:
+        topic = self._identity.topics.up(suffix)
+        document = Publication(
+            topic, body, retain=True, content_type=DOCUMENT_TYPE, expiry_s=_DOCUMENT_EXPIRY_S.get(suffix)
+        )
+        self._documents[suffix] = self._fresh[suffix] = document
+        self._pump()
+
+    def poll(self, timeout_s: float) -> Sequence[UplinkEvent]:
+        if self._early:
+            timeout_s = 0.0
+        if self._session is None and not self._dial(timeout_s):
+            return self._take_early()
+        assert self._session is not None
+        acked: list[tuple[int, int]] = []
+        for event in self._session.poll(timeout_s):
+            self._translate(event, acked)
+        self._pump()
+        if acked:
+            self._early.insert(0, Acked(tuple(acked)))
+        return self._take_early()
+
+    def wake(self) -> None:
+        self._waker.wake()
+
+    def close(self) -> None:
+        """Says that this is on purpose; the broker has a second to take it."""
+        if self._session is not None:
+            self._say_goodbye(self._session)
+            self._session.close()
+            self._session = None
+        self._waker.close()
+
+    def _dial(self, timeout_s: float) -> bool:
+        wait_s = self._dial_at_s - self._monotonic()
+        if wait_s > 0:
+            poller = select.poll()
+            poller.register(self._waker.fd, select.POLLIN)
+            if poller.poll(min(timeout_s, wait_s) * 1000):
+                self._waker.clear()
+            return False
+        self._counters.count("dials")
+        self._session = Session(self._settings, waker=self._waker, monotonic=self._monotonic)
+        return True
+
+    def _translate(self, event: LinkEvent, acked: list[tuple[int, int]]) -> None:
+        match event:
+            case Confirmed(mid, code):
+                self._confirmed(mid, code, acked)
+            case Message():
+                self._received(event)
+            case Connected():
+                self._connected(event)
+            case Lost():
+                self._lost(event)
+            case SubscriptionRefused(topic, code):
+                self._counters.count("subscriptions_refused")
+                self._counters.note("subscription_refused", f"{topic}: {reasons.publish_code(code)}")
+            case Dropped(reason, item):
+                self._counters.quarantine(f"down_{reason}", item)
+
+    def _connected(self, event: Connected) -> None:
+        self._backoff.connected(self._monotonic())
+        self._counters.note("session_present", event.session_present)
+        self._fresh = {topics.STATE: self._birth(), **self._documents}
+        self._early.append(Up(event.window))
+
+    def _lost(self, event: Lost) -> None:
+        now = self._monotonic()
+        self._dial_at_s = now + self._backoff.failed(now, busy=event.busy)
+        assert self._session is not None
+        self._session.close()
+        self._session = None
+        self._rows.clear()
+        self._sent.clear()
+        self._early.append(Down(str(event)))
+
+    def _confirmed(self, mid: int, code: int, acked: list[tuple[int, int]]) -> None:
+        key = self._sent.pop(mid, None)
+        if code >= 0x80:
+            self._counters.count("publish_" + reasons.publish_code(code))
+        if key is None:
+            return
+        if code < 0x80:
+            acked.append(key)
+            if code == reasons.NO_SUBSCRIBERS:
+                self._counters.count("no_subscribers")
+        else:
+            self._early.append(Refused(key, reasons.publish_code(code), reasons.may_retry(code)))
+
+    def _received(self, message: Message) -> None:
+        if message.topic != self._ack_topic:
+            self._early.append(Inbound(message.topic, message.body, message.retained))
+            return
+        if message.retained:
+            self._counters.quarantine("ack_retained", message.body)
+            return
+        try:
+            self._early.append(decode_ack(message.body))
+        except Rejected as e:
+            self._counters.note("ack_refused", e.message)
+            self._counters.quarantine("ack_malformed", message.body)
+
+    def _pump(self) -> None:
+        """Hands over as much as the broker's window allows: documents first."""
+        session = self._session
+        while session is not None and session.state == "up" and session.in_flight < session.window:
+            if self._fresh:
+                suffix = next(iter(self._fresh))
+                self._publish(session, self._fresh.pop(suffix), None)
+            elif self._rows:
+                row = self._rows.popleft()
+                self._publish(session, self._publication(row), (row.prio, row.id))
+            else:
+                return
+
+    def _publish(self, session: Session, publication: Publication, key: tuple[int, int] | None) -> None:
+        try:
+            self._sent[session.publish(publication)] = key
+        except Rejected as e:
+            self._counters.note("too_large", e.message)
+            self._counters.count("publish_packet_too_large")
+            if key is not None:
+                self._early.append(Refused(key, reasons.PUBLISH_CODES[0x95], retry=False))
+
+    def _publication(self, row: Row) -> Publication:
+        return Publication(
+            self._identity.topics.up(row.kind, row.key),
+            row.body,
+            content_type=CONTENT_TYPE,
+            expiry_s=_EXPIRY_S.get(row.kind),
+            user=_properties(row) if self._settings.version == "5" else (),
+        )
+
+    def _birth(self) -> Publication:
+        body = self._identity.state(online=True)
+        return Publication(self._identity.topics.up(topics.STATE), body, retain=True, content_type=DOCUMENT_TYPE)
+
+    def _take_early(self) -> list[UplinkEvent]:
+        events, self._early = self._early, []
+        return events
+
+    def _say_goodbye(self, session: Session) -> None:
+        body = self._identity.state(online=False, reason="stopped")
+        self._fresh = {topics.STATE: Publication(self._identity.topics.up(topics.STATE), body, retain=True)}
+        self._rows.clear()
+        end = self._monotonic() + _GOODBYE_S
+        while session.state == "up" and (self._fresh or session.in_flight) and self._monotonic() < end:
+            self._pump()
+            session.poll(0.1)
+
+
+def _properties(row: Row) -> tuple[tuple[str, str], ...]:
+    """What routers may want to know without inflating the body."""
+    seq0 = (("seq0", str(row.segments[0].first)),) if row.segments else ()
+    return (("schema", _schema(row.body)), ("epoch", row.epoch), *seq0)
+
+
+def _schema(body: bytes) -> str:
+    """`tele/1` of a deflated `{"schema":"tele/1",…`; empty where the text starts otherwise."""
+    try:
+        start = zlib.decompressobj().decompress(body, 64)
+    except zlib.error:
+        return ""
+    opening, _, rest = start.partition(b'{"schema":"')
+    name, quote, _ = rest.partition(b'"')
+    return name.decode("ascii", "replace") if not opening and quote else ""
