@@ -18,6 +18,7 @@ from edge_agent.sources import replay
 from edge_agent.types import Quality
 
 MACHINE = Path(__file__).parents[2] / "../shared/data/timeseries/machine_temperature_system_failure.csv"
+HUMMINBIRD = Path(__file__).parents[2] / "../shared/data/serial/humminbird-M37.log"
 SECOND = 1_000_000_000
 
 
@@ -48,7 +49,7 @@ def write(tmp_path):
 
 @pytest.mark.skipif(not MACHINE.exists(), reason="../shared/data is not there")
 def test_machine_temperature_comes_complete_and_in_order():
-    source, counters = open_replay(MACHINE, time="timestamp", columns={"value": "temp"}, speed="max")
+    source, counters = open_replay(MACHINE, time="timestamp", values={"temp": "value"}, speed="max")
     readings = drain(source)
     with MACHINE.open(newline="") as f:
         rows = list(csv.DictReader(f))
@@ -85,12 +86,13 @@ def test_pace_follows_the_clock(write, speed, elapsed):
 
 
 def test_bad_lines_are_counted_kept_with_their_number_and_skipped(write):
-    lines = [b"t,temp", b"1,20.5", b"2,2o.5", b"x,21", b"4,21,9", b"5,\xff\xfe", b"7,22", b"8," + b"9" * 70_000, b"9,23"]
+    long = b"8," + b"9" * 70_000
+    lines = [b"t,temp", b"1,20.5", b"2,2o.5", b"x,21", b"4,21,9", b"5,\xff\xfe", b"7,22", long, b"9,23"]
     source, counters = open_replay(write(b"\n".join(lines)), time="t", time_format="epoch_s", speed="max")
     assert [r.values["temp"] for r in drain(source)] == [20.5, 22.0, 23.0]
     told = counters.to_dict(0)
     assert told["counts"] == {"cell": 1, "time": 1, "cell_count": 1, "encoding": 1, "too_long": 1}
-    assert "line 3: 2,2o.5" in str(told["quarantined"])
+    assert "line 3: 2,2o.5" in str(told["quarantine"])
 
 
 def test_missing_value_is_not_given_and_not_finite_is_bad(write):
@@ -105,7 +107,7 @@ def test_fields_have_the_types_that_the_site_declares(write):
     path = write("t;count;door;who;junk\n1;7;true;Ada;??\n")
     source, _ = open_replay(
         path, fields=fields, time="t", time_format="epoch_ms", speed="max", delimiter=";",
-        columns={"count": "n", "door": "door", "who": "who"},
+        values={"n": "count", "door": "door", "who": "who"},
     )  # fmt: skip
     assert drain(source)[0].values == {"n": 7, "door": True, "who": "Ada"}
 
@@ -117,6 +119,17 @@ def test_one_json_object_a_line(write):
     assert [r.values for r in readings] == [{"temp": 20}, {"temp": 21.5, "ok": True}]
     assert readings[1].stamp.mono_ns == SECOND * 5 // 4
     assert counters.value("json") == 1
+
+
+@pytest.mark.skipif(not HUMMINBIRD.exists(), reason="../shared/data is not there")
+def test_captured_sentences_give_the_places_asked_for():
+    values = {"depth": "DPT.depth", "water": "MTW.temperature"}
+    source, counters = open_replay(HUMMINBIRD, format="nmea", interval="1s", values=values, speed="max")
+    readings = drain(source)
+    sentences = [line for line in HUMMINBIRD.read_text().splitlines() if line[3:6] in ("DPT", "MTW")]
+    assert len(readings) == len(sentences) == 49
+    assert {name for r in readings for name in r.values} == {"depth", "water"}
+    assert counters.value("check_failed") == 0
 
 
 def test_file_without_times_is_given_an_interval(write):
