@@ -36,9 +36,13 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The device answered the hello and its schema is complete; samples follow, commands may go."""
+    """The device answered the hello and its schema is complete; samples follow, commands may go.
+
+    The owner stores `cursor` at the first contact: losses before a first stored cursor cannot be told.
+    """
 
     device: Device
+    cursor: Cursor
 
 
 class Quality(IntEnum):

@@ -75,7 +75,9 @@ class Intake:
         self._seen_us = info.time_us
         self.durable = Cursor(info.boot, info.acked, self._life)
 
-    def _cursor(self) -> Cursor:
+    @property
+    def cursor(self) -> Cursor:
+        """Where the host stands, once it has heard the device."""
         assert self.boot is not None
         return Cursor(self.boot, self.expected, self._life)
 
@@ -85,10 +87,10 @@ class Intake:
             end = info.prev_next if distance(missed_from, info.prev_next) >= 0 else None
         gaps: list[Event] = []
         if end != missed_from:
-            gaps.append(Gap(boot_before, missed_from, end, GapReason.DEVICE_RESET, self._cursor()))
+            gaps.append(Gap(boot_before, missed_from, end, GapReason.DEVICE_RESET, self.cursor))
         unheard = info.prev_boot not in (None, boot_before, info.boot)
         if unheard and info.prev_boot is not None and info.prev_next:
-            gaps.append(Gap(info.prev_boot, 0, info.prev_next, GapReason.DEVICE_RESET, self._cursor()))
+            gaps.append(Gap(info.prev_boot, 0, info.prev_next, GapReason.DEVICE_RESET, self.cursor))
         return gaps
 
     def _overwritten(self, info: Info) -> list[Event]:
@@ -98,7 +100,7 @@ class Intake:
 
     def _skip_to(self, number: int, reason: GapReason) -> Gap:
         first, self.expected = self.expected, number
-        return Gap(self._cursor().boot, first, number, reason, self._cursor())
+        return Gap(self.cursor.boot, first, number, reason, self.cursor)
 
     def on_lost(self, lost: Lost) -> Gap | None:
         """The gap; None for one already known. Raises MissingBefore."""
@@ -128,7 +130,7 @@ class Intake:
         streams = tuple(items[-3 * ahead :: 3])
         values, quality = _clean(streams, items[-3 * ahead + 2 :: 3], schema)
         offset_ns, error_ns = self._offset(times, clock, now_ns)
-        return Batch(first, streams, times, values, quality, offset_ns, error_ns, now_ns, self._cursor())
+        return Batch(first, streams, times, values, quality, offset_ns, error_ns, now_ns, self.cursor)
 
     def _offset(self, times: tuple[int, ...], clock: ClockMap, now_ns: int) -> tuple[int | None, int]:
         newest = max(times)

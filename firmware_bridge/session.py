@@ -356,8 +356,7 @@ class Session:
         durable = self._intake.durable
         if durable is not None and durable.next != self._intake.expected:
             self._send_ack(resend=self._intake.expected)
-        device = self._schema.finish()
-        return [Ready(device)]
+        return [Ready(self._schema.finish(), self._intake.cursor)]
 
     def _on_numbered(self, message: Samples | Lost, now_ns: int) -> list[Event]:
         if message.boot != self._intake.boot:
