@@ -17,10 +17,46 @@ from edge_agent.ports import FieldSpec
 from edge_agent.types import Value
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,47}$", description="lower case letters, digits and _")]
-SignalName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=96)]
+SignalName = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=96, description='such as "motor.temp"')
+]
+FieldPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$",
+        max_length=96,
+        description='a field, such as temp, or "stream.field"',
+    ),
+]
 TopicSegment = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}$", description="lower case letters, digits, _ and -")]
-RuleId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", description='such as "500ms", "10s", "5m"')]
+RuleId = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="lower case letters, digits, _ and -")
+]
+ActionTarget = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,47}\.[A-Za-z0-9_.-]{1,128}$",
+        description='"<actuator>.<target>", such as "press.relay"',
+    ),
+]
+Text = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$", max_length=500, description="without control characters"
+    ),
+]
+Duration = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$",
+        description='such as "500ms", "10s", "5m"',
+        extra={"shortest": "0s", "longest": "366d"},
+    ),
+]
+"""Where `extra` of a text names `shortest` and `longest`, the loader holds the duration to them."""
+WindowLength = Annotated[Duration, Meta(extra={"shortest": "1ms", "longest": "30d"})]
+"""A time to look back over or to wait for silence."""
+Deadline = Annotated[Duration, Meta(extra={"shortest": "10ms", "longest": "1h"})]
 Size = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(B|kB|KiB|MB|MiB|GB|GiB)$", description='such as "64MB"')]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -56,11 +92,11 @@ class SourceConfig(_Strict, frozen=True):
     kind: str
     driver: msgspec.Struct
     group: TopicSegment = "all"
-    stale_after: Duration = "10s"
+    stale_after: WindowLength = "10s"
     """A field that was not heard for this long is unknown to rules."""
     max_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
     """Readings per second that this source may put into the inbox; more is shed and declared as `overload`."""
-    fields: dict[str, FieldSpec] = {}
+    fields: dict[FieldPath, FieldSpec] = {}
     """By field name, or by `stream.field` where the source has several streams."""
 
 
@@ -70,7 +106,7 @@ class SignalConfig(_Strict, frozen=True):
     name: SignalName
     of: SignalName
     fn: Literal["mean", "min", "max", "std", "range", "rate", "count", "percentile", "absent"]
-    window: Duration | None = None
+    window: WindowLength | None = None
     last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     """A window by count instead of by time."""
     p: Annotated[float, Meta(ge=0, le=100)] | None = None
@@ -80,7 +116,7 @@ class SignalConfig(_Strict, frozen=True):
 class ActionConfig(_Strict, frozen=True):
     """What a rule does when it is raised, and, with `else_value`, when it is cleared."""
 
-    set: str
+    set: ActionTarget
     """`<actuator>.<target>`."""
     value: Value
     else_value: Value | None = None
@@ -91,12 +127,12 @@ class RuleConfig(_Strict, frozen=True):
 
     id: RuleId
     when: str
-    for_: Duration | None = msgspec.field(default=None, name="for")
+    for_: WindowLength | None = msgspec.field(default=None, name="for")
     clear: str | None = None
     otherwise: str | None = None
     severity: Literal["info", "warning", "critical"] = "warning"
     latch: bool = False
-    text: str = ""
+    text: Text = ""
     """What people read in the alert; the id where empty."""
     alert: bool = True
     actions: tuple[ActionConfig, ...] = ()
@@ -120,7 +156,7 @@ class ModelConfig(_Strict, frozen=True):
     max_rate_hz: Annotated[float, Meta(gt=0)] | None = None
     worker: Name | None = None
     """Models that name the same worker share one process."""
-    stale_after: Duration = "10s"
+    stale_after: WindowLength = "10s"
 
 
 class ActuatorConfig(_Strict, frozen=True):
@@ -129,7 +165,7 @@ class ActuatorConfig(_Strict, frozen=True):
     name: Name
     kind: str
     driver: msgspec.Struct
-    deadline: Duration = "2s"
+    deadline: Deadline = "2s"
     """An action that is not done by then raises an alert."""
 
 
@@ -138,7 +174,7 @@ class StoreConfig(_Strict, frozen=True):
 
     quota: Size = "1GB"
     """Bytes of the database file and its -wal together."""
-    commit_interval: Duration = "1s"
+    commit_interval: Annotated[Duration, Meta(extra={"shortest": "10ms", "longest": "60s"})] = "1s"
     row_limit: Size = "96KiB"
     """A row is closed when its body would grow past this."""
 
@@ -179,7 +215,7 @@ class DeliveryConfig(_Strict, frozen=True):
     """`[delivery]`: who must confirm a row before it may leave the outbox."""
 
     ack: Literal["broker", "backend"] = "broker"
-    resend_after: Duration = "30s"
+    resend_after: Annotated[Duration, Meta(extra={"shortest": "1s", "longest": "1d"})] = "30s"
     """`backend`: sent and not covered after this long is sent again."""
 
 

@@ -1,0 +1,36 @@
+"""Secrets written into the site file: refused wherever they stand, and never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_agent.config.problems import KeyPath, bare
+from edge_agent.config.redact import has_url_password, is_secret_key
+from edge_agent.config.report import Report
+
+_PRIVATE_KEY = "PRIVATE KEY-----"
+
+
+def check_secrets(tables: Mapping[str, object], report: Report) -> None:
+    """A password in a URL passes with a warning, since cameras take it nowhere else; no output shows it."""
+    waiting: list[tuple[KeyPath, object]] = [((), tables)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [((*path, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*path, i), item) for i, item in enumerate(value)]
+        else:
+            _check_value(path, value, report)
+
+
+def _check_value(path: KeyPath, value: object, report: Report) -> None:
+    key = next(part for part in reversed(path) if isinstance(part, str))
+    if is_secret_key(key):
+        hint = f'write it to a file (mode 0600) and give its path: {bare(key)}_file = "/etc/edge-agent/{bare(key)}"'
+        report.add(path, "secrets do not belong into the site file", hint)
+    elif isinstance(value, str) and _PRIVATE_KEY in value:
+        report.add(path, "a private key does not belong into the site file", "give the path of a file (mode 0600)")
+    elif isinstance(value, str) and has_url_password(value):
+        hint = "whoever reads the site file reads the password: chmod 0640, or an account that may only watch"
+        report.add(path, "holds a password in a URL", hint, "warning")

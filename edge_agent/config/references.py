@@ -1,0 +1,169 @@
+"""What one part of a site says about another: a window its field, a model its input, an action its actuator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from edge_agent.config.names import RESERVED, elements, head, names
+from edge_agent.config.nearest import did_you_mean
+from edge_agent.config.problems import KeyPath, listed, shown
+from edge_agent.config.report import Report
+from edge_agent.config.site import SourceConfig
+from edge_agent.ports import FieldSpec
+
+FieldsOf = Callable[[SourceConfig], Mapping[str, FieldSpec]]
+"""All fields of a source, its driver's and the site's, by `field` or `stream.field`; none where they cannot be known
+before it runs."""
+
+_CAMERA = "camera"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names of a site. `fields` are those that are known, `open` what may have more."""
+
+    sources: Mapping[str, KeyPath]
+    cameras: frozenset[str]
+    fields: frozenset[str]
+    open: frozenset[str]
+    signals: Mapping[str, KeyPath]
+    models: Mapping[str, KeyPath]
+
+
+def known_names(
+    tables: Mapping[str, object], built: Mapping[KeyPath, object], fields_of: FieldsOf | None
+) -> Known:
+    """A source that could not be built, or whose fields nobody knows, is open."""
+    fields: set[str] = set()
+    cameras: set[str] = set()
+    opened: set[str] = set()
+    for path, element in elements(tables, "source"):
+        name, source = element.get("name"), built.get(path)
+        if not isinstance(name, str):
+            continue
+        if element.get("kind") == _CAMERA:
+            cameras.add(name)
+        specs = element.get("fields")
+        specs = specs if isinstance(specs, dict) else {}
+        if fields_of is not None and isinstance(source, SourceConfig):
+            specs = {**specs, **fields_of(source)}
+        full = {key if "." in key else f"{name}.{key}" for key in specs}
+        fields |= full
+        if fields_of is None or not isinstance(source, SourceConfig) or not specs:
+            opened |= {name, *map(head, full)}
+    return Known(
+        names(tables, "source"), frozenset(cameras), frozenset(fields), frozenset(opened),
+        names(tables, "signal"), names(tables, "model"),
+    )  # fmt: skip
+
+
+def check_references(tables: Mapping[str, object], known: Known, report: Report) -> None:
+    """Each problem once, with the nearest known name."""
+    for path, element in elements(tables, "signal"):
+        of = element.get("of")
+        if isinstance(of, str) and not _gives_signal(of, known):
+            report.add((*path, "of"), f"names nothing: {shown(of)}", _signal_hint(of, known))
+    for path, element in elements(tables, "model"):
+        _check_input(element.get("input"), (*path, "input"), known, report)
+    actuators = names(tables, "actuator")
+    for path, element in elements(tables, "rule"):
+        actions = element.get("actions")
+        for i, action in enumerate(actions if isinstance(actions, list) else ()):
+            target = action.get("set") if isinstance(action, dict) else None
+            if isinstance(target, str):
+                _check_target(target, (*path, "actions", i, "set"), actuators, report)
+    _check_cycles(tables, report)
+
+
+def _gives_signal(name: str, known: Known) -> bool:
+    first = head(name)
+    return (
+        name in known.fields
+        or name in known.signals
+        or first in RESERVED
+        or first in known.models
+        or (first in known.open and first not in known.cameras)
+    )
+
+
+def _signal_hint(name: str, known: Known) -> str:
+    rest = name.removeprefix(head(name))
+    heads = {*known.open, *known.models} - known.cameras
+    candidates = {*known.fields, *known.signals, *(other + rest for other in heads)}
+    known_heads = sorted({*heads, *map(head, known.fields)})
+    otherwise = f"known before the dot: {listed(known_heads)}" if known_heads else "add a source"
+    return did_you_mean(name, candidates, otherwise)
+
+
+def _check_input(given: object, path: KeyPath, known: Known, report: Report) -> None:
+    if isinstance(given, str):
+        _check_frames(given, path, known, report)
+    elif isinstance(given, list):
+        _check_window(given, path, known, report)
+
+
+def _check_frames(name: str, path: KeyPath, known: Known, report: Report) -> None:
+    if name not in known.sources:
+        if "." in name:
+            report.add(path, f"{shown(name)} is a field: a window is a list", f'write input = ["{name}"]')
+            return
+        candidates = known.cameras or known.sources
+        report.add(path, f"there is no source {shown(name)}", did_you_mean(name, candidates, _sources(candidates)))
+    elif name not in known.cameras and (given := sorted(field for field in known.fields if head(field) == name)):
+        hint = f'for a window write input = ["{given[0]}"]'
+        report.add(path, f"source {shown(name)} gives readings, not frames", hint)
+
+
+def _check_window(given: Iterable[object], path: KeyPath, known: Known, report: Report) -> None:
+    fields = [name for name in given if isinstance(name, str)]
+    if not fields:
+        report.add(path, "is empty", "name at least one field, or a camera")
+    for i, name in enumerate(fields):
+        first = head(name)
+        if name in known.signals or first in known.models or first in RESERVED:
+            report.add((*path, i), f"{shown(name)} is no field of a source", "a window is made of readings")
+        elif first in known.cameras and name not in known.fields:
+            report.add((*path, i), f"source {shown(first)} gives frames, not readings", f'write input = "{first}"')
+        elif not _gives_signal(name, known):
+            report.add((*path, i), f"names nothing: {shown(name)}", _signal_hint(name, known))
+        elif name in fields[:i]:
+            report.add((*path, i), f"{shown(name)} is named twice", "name each field once")
+    streams = dict.fromkeys(name.rpartition(".")[0] for name in fields)
+    if len(streams) > 1:
+        report.add(path, f"takes fields of several streams: {listed(list(streams))}", "use one model for each stream")
+
+
+def _check_target(target: str, path: KeyPath, actuators: Mapping[str, KeyPath], report: Report) -> None:
+    name, dot, _ = target.partition(".")
+    if dot and name not in actuators:
+        otherwise = f"known: {listed(list(actuators))}" if actuators else "add an [[actuator]]"
+        hint = did_you_mean(name, actuators, otherwise)
+        report.add(path, f"there is no actuator {shown(name)}", hint)
+
+
+def _check_cycles(tables: Mapping[str, object], report: Report) -> None:
+    """Each circle of windows once, at its first member in the file."""
+    of: dict[str, str] = {}
+    for _, element in elements(tables, "signal"):
+        name, below = element.get("name"), element.get("of")
+        if isinstance(name, str) and isinstance(below, str):
+            of.setdefault(name, below)
+    settled: set[str] = set()
+    paths = names(tables, "signal")
+    for start in of:
+        chain: dict[str, None] = {}
+        name = start
+        while name in of and name not in settled and name not in chain:
+            chain[name] = None
+            name = of[name]
+        if name in chain:
+            circle = list(chain)[list(chain).index(name) :]
+            reason = " → ".join(shown(member) for member in (*circle, name))
+            report.add((*paths[name][:-1], "of"), f"depends on itself: {reason}", "let one of them look at a field")
+        settled |= set(chain)
+
+
+def _sources(names_of: Iterable[str]) -> str:
+    known = sorted(names_of)
+    return f"known: {listed(known)}" if known else "add a [[source]]"

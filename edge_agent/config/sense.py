@@ -1,0 +1,138 @@
+"""What the types cannot say about one table: keys that belong together, or that exclude one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from edge_agent.config.folders import Outside, PackageFolders
+from edge_agent.config.problems import KeyPath, Severity
+from edge_agent.config.report import Report
+from edge_agent.config.site import (
+    ActionConfig,
+    AgentConfig,
+    ModelConfig,
+    RuleConfig,
+    SignalConfig,
+    StoreConfig,
+    TlsConfig,
+    UplinkConfig,
+    size_bytes,
+)
+from edge_agent.ports import FieldSpec
+
+_Doubt = tuple[str, str, str] | tuple[str, str, str, Severity]
+"""Key, reason, hint; and how bad it is, where that is not an error."""
+
+_LONGEST_RUN_DIR = 90
+_FIELD_TYPES = ("double", "int", "bool", "string")
+_LEAST_QUOTA = 1_000_000
+
+
+def check_sense(built: Mapping[KeyPath, object], folders: PackageFolders, report: Report) -> None:
+    """Looks at every table that came out well, so that one mistake is reported once."""
+    for path, config in built.items():
+        check = _CHECKS.get(type(config))
+        for doubt in check(config) if check else ():
+            report.add((*path, doubt[0]), *doubt[1:])
+        if isinstance(config, ModelConfig):
+            _check_package(config, path, folders, report)
+
+
+def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, report: Report) -> None:
+    try:
+        directory = folders.resolve(model.package)
+    except Outside as e:
+        report.add((*path, "package"), e.reason, e.hint)
+        return
+    if not directory.exists():
+        hint = f"install it there: {directory}"
+        report.add((*path, "package"), "is not installed; until it is, the model is unavailable", hint, "warning")
+
+
+def _agent(agent: AgentConfig) -> Iterator[_Doubt]:
+    for key, folder in (("data_dir", agent.data_dir), ("run_dir", agent.run_dir)):
+        if not Path(folder).is_absolute():
+            yield key, "must be an absolute path", "it must not depend on where the agent is started"
+        elif len(Path(folder).parts) < 3:
+            yield key, "is a system folder", "give a folder of its own, such as /var/lib/edge-agent"
+    if len(agent.run_dir.encode()) > _LONGEST_RUN_DIR:
+        yield "run_dir", f"is longer than {_LONGEST_RUN_DIR} bytes, too long for a socket", "give a short path"
+
+
+def _field(spec: FieldSpec) -> Iterator[_Doubt]:
+    if spec.type not in _FIELD_TYPES:
+        yield "type", f"must be one of {', '.join(_FIELD_TYPES)}", "double is for measured values"
+    if spec.min is not None and spec.max is not None and spec.min >= spec.max:
+        yield "min", "is not below max", "outside of min to max a value is of bad quality"
+    if spec.type not in ("double", "int") and (spec.min is not None or spec.max is not None):
+        yield "min" if spec.min is not None else "max", f"a {spec.type} has no range", "leave it out"
+
+
+def _signal(signal: SignalConfig) -> Iterator[_Doubt]:
+    if signal.window is None and signal.last is None:
+        yield "window", "is missing", 'add window = "30s", or last = 20 for a count of readings'
+    elif signal.window is not None and signal.last is not None:
+        yield "last", "window and last exclude one another", "keep one of the two"
+    if signal.fn == "absent" and signal.last is not None:
+        yield "last", "absent looks at a time, not at a count", 'write window = "30s"'
+    if signal.fn == "percentile" and signal.p is None:
+        yield "p", "is missing", "add p = 95, from 0 to 100"
+    if signal.fn != "percentile" and signal.p is not None:
+        yield "p", f"is for percentile only, not for {signal.fn}", 'leave it out, or write fn = "percentile"'
+
+
+def _model(model: ModelConfig) -> Iterator[_Doubt]:
+    if len(set(model.providers)) < len(model.providers):
+        yield "providers", "names one provider twice", "name each once, in the order of preference"
+
+
+def _rule(rule: RuleConfig) -> Iterator[_Doubt]:
+    if not rule.alert and not rule.actions:
+        yield "alert", "without an alert and without actions nobody notices", "add actions or an alert", "warning"
+
+
+def _action(action: ActionConfig) -> Iterator[_Doubt]:
+    if action.else_value is not None and action.else_value == action.value:
+        yield "else_value", "is the same as value", "leave it out"
+
+
+def _store(store: StoreConfig) -> Iterator[_Doubt]:
+    if size_bytes(store.quota) < _LEAST_QUOTA:
+        yield "quota", "is too small for a database", 'give at least "1MB"'
+    if not 1024 <= size_bytes(store.row_limit) <= _LEAST_QUOTA:
+        yield "row_limit", "is out of range", 'give from "1KiB" to "1MB"'
+
+
+def _uplink(uplink: UplinkConfig) -> Iterator[_Doubt]:
+    if uplink.kind == "file" and not uplink.dir:
+        yield "dir", "is missing", "a file uplink needs the folder that rows go into"
+    if uplink.kind != "mqtt":
+        return
+    if uplink.password_file and not uplink.username:
+        yield "username", "is missing beside password_file", "add username"
+    if uplink.password_file and uplink.tls is None and uplink.host not in ("localhost", "127.0.0.1", "::1"):
+        yield "password_file", "the password crosses the network in clear", "add [uplink.tls]", "warning"
+    if uplink.tls is not None and uplink.port == 1883:
+        yield "port", "1883 is the port without TLS", "brokers mostly speak TLS on 8883", "warning"
+
+
+def _tls(tls: TlsConfig) -> Iterator[_Doubt]:
+    if tls.cert and not tls.key:
+        yield "key", "is missing beside cert", "add the file of the certificate's private key"
+    if tls.key and not tls.cert:
+        yield "cert", "is missing beside key", "add the file of the key's certificate"
+
+
+_CHECKS: Final[Mapping[type, Callable[[Any], Iterator[_Doubt]]]] = {
+    ActionConfig: _action,
+    AgentConfig: _agent,
+    FieldSpec: _field,
+    ModelConfig: _model,
+    RuleConfig: _rule,
+    SignalConfig: _signal,
+    StoreConfig: _store,
+    TlsConfig: _tls,
+    UplinkConfig: _uplink,
+}
