@@ -8,6 +8,11 @@ from pathlib import Path
 
 SYSTEM_FOLDERS = (Path("/var/lib/edge-agent"), Path("/etc/edge-agent"))
 
+_KEPT = (
+    *map(Path, ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-")),
+    *map(Path, ("/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/proc")),
+)
+
 
 class Outside(Exception):
     """A path that is refused; says why without repeating what is there."""
@@ -16,6 +21,12 @@ class Outside(Exception):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+
+
+def belongs_to_system(path: str) -> bool:
+    """Whether a path leads, links followed, to what holds the operating system's own secrets."""
+    real = Path(os.path.realpath(path))
+    return ".ssh" in real.parts or any(real.is_relative_to(kept) for kept in _KEPT)
 
 
 @dataclass(frozen=True, slots=True)

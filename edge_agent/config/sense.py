@@ -9,6 +9,7 @@ from typing import Any, Final
 from edge_agent.config.folders import Outside, PackageFolders
 from edge_agent.config.problems import KeyPath, Severity
 from edge_agent.config.report import Report
+from edge_agent.config.secrets import is_reference
 from edge_agent.config.site import (
     ActionConfig,
     AgentConfig,
@@ -25,6 +26,7 @@ from edge_agent.ports import FieldSpec
 _Doubt = tuple[str, str, str] | tuple[str, str, str, Severity]
 """Key, reason, hint; and how bad it is, where that is not an error."""
 
+_RELATIVE = "must be an absolute path", "it must not depend on where the agent is started"
 _LONGEST_RUN_DIR = 90
 _FIELD_TYPES = ("double", "int", "bool", "string")
 _LEAST_QUOTA = 1_000_000
@@ -54,7 +56,7 @@ def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, r
 def _agent(agent: AgentConfig) -> Iterator[_Doubt]:
     for key, folder in (("data_dir", agent.data_dir), ("run_dir", agent.run_dir)):
         if not Path(folder).is_absolute():
-            yield key, "must be an absolute path", "it must not depend on where the agent is started"
+            yield key, *_RELATIVE
         elif len(Path(folder).parts) < 3:
             yield key, "is a system folder", "give a folder of its own, such as /var/lib/edge-agent"
     if len(agent.run_dir.encode()) > _LONGEST_RUN_DIR:
@@ -108,8 +110,12 @@ def _store(store: StoreConfig) -> Iterator[_Doubt]:
 def _uplink(uplink: UplinkConfig) -> Iterator[_Doubt]:
     if uplink.kind == "file" and not uplink.dir:
         yield "dir", "is missing", "a file uplink needs the folder that rows go into"
+    if uplink.dir and not Path(uplink.dir).is_absolute():
+        yield "dir", *_RELATIVE
     if uplink.kind != "mqtt":
         return
+    if uplink.password_file and not is_reference(uplink.password_file):
+        yield "password_file", "must be an absolute path or credential:NAME", "it names a file"
     if uplink.password_file and not uplink.username:
         yield "username", "is missing beside password_file", "add username"
     if uplink.password_file and uplink.tls is None and uplink.host not in ("localhost", "127.0.0.1", "::1"):
@@ -119,6 +125,9 @@ def _uplink(uplink: UplinkConfig) -> Iterator[_Doubt]:
 
 
 def _tls(tls: TlsConfig) -> Iterator[_Doubt]:
+    for key, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        if file and not Path(file).is_absolute():
+            yield key, *_RELATIVE
     if tls.cert and not tls.key:
         yield "key", "is missing beside cert", "add the file of the certificate's private key"
     if tls.key and not tls.cert:
