@@ -48,6 +48,9 @@ STALL_S = 60.0
 """Publications are owed an answer and none has come for so long: the broker hangs."""
 MOST_PACKET_BYTES = 268_435_455
 _TICK_S = 1.0
+_PACKETS = 64
+_HEADERS = 8192
+"""Bytes of a packet beside its body: topic and properties."""
 
 
 class Session:
@@ -169,7 +172,7 @@ class Session:
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = s.session_expiry_s
-        properties.MaximumPacketSize = s.max_packet_bytes
+        properties.MaximumPacketSize = s.max_body_bytes + _HEADERS
         clean = s.session_expiry_s == 0
         self._client.connect(s.host, s.port, s.keepalive_s, clean_start=clean, properties=properties)
 
@@ -187,7 +190,7 @@ class Session:
         poller.register(self._waker.fd, select.POLLIN)
         if sock is not None:
             poller.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-            if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            if _pending(sock):
                 timeout_s = 0.0
         ready = dict(poller.poll(min(timeout_s, _TICK_S) * 1000))
         if self._waker.fd in ready:
@@ -220,11 +223,20 @@ class Session:
             return
         if ready & select.POLLOUT:
             self._client.loop_write()
-        if ready & select.POLLIN or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-            self._client.loop_read()
+        if ready & select.POLLIN or _pending(sock):
+            self._read(sock)
         if self.state != "ended":
             self._client.loop_misc()
             self._watch()
+
+    def _read(self, sock: Any) -> None:
+        """What is there, in one go: the library takes one message a call from a client that only listens."""
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        for _ in range(_PACKETS):
+            self._client.loop_read()
+            if self.state == "ended" or not (_pending(sock) or poller.poll(0)):
+                return
 
     def _greeted(self, sock: Any) -> bool:
         """Looks at the first byte before the library does: it would take a web page for packets."""
@@ -307,7 +319,7 @@ class Session:
         except UnicodeDecodeError:
             self._events.append(Dropped("bad_topic", body[:200]))
             return
-        if len(body) > self.settings.max_packet_bytes:
+        if len(body) > self.settings.max_body_bytes:
             self._events.append(Dropped("too_large", body[:200]))
             return
         content_type = getattr(message.properties, "ContentType", "") if self._v5 else ""
@@ -331,6 +343,11 @@ class Session:
         if size > self._max_packet_bytes:
             hint = "lower store.row_limit, or raise the broker's packet size limit"
             raise Rejected(f"{size} bytes, and the broker takes {self._max_packet_bytes}", hint=hint)
+
+
+def _pending(sock: Any) -> bool:
+    """Whether TLS has decrypted bytes that the kernel does not know of."""
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 def open_session(settings: Settings, timeout_s: float) -> Session:

@@ -53,6 +53,11 @@ _CERTIFICATE = {
     62: ("it was issued for another name", "set host, or tls.server_name, to the name in the certificate"),
     64: ("it was issued for another address", "set tls.server_name to the name in the certificate"),
 }
+_NETWORK = {
+    errno.ETIMEDOUT: ("{where} does not answer", "is the network up, and does a firewall let the port through?"),
+    errno.ECONNREFUSED: ("nothing listens at {where}", "is the broker running, and is the port right?"),
+    errno.ECONNRESET: ("{where} cut the connection", "is the port right, and is it the one for TLS or without?"),
+}
 _PLAIN_TEXT = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 _WANTS_CERTIFICATE = frozenset({
     "TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE", "SSLV3_ALERT_BAD_CERTIFICATE",
@@ -103,13 +108,11 @@ def failed(where: str, error: OSError) -> Lost:
     if isinstance(error, socket.gaierror):
         host = where.rpartition(":")[0]
         return Lost(f"the name {host} is not known", "check host, and the network's DNS: getent hosts " + host)
-    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-        return Lost(f"{where} does not answer", "is the network up, and does a firewall let the port through?")
-    if error.errno == errno.ECONNREFUSED:
-        return Lost(f"nothing listens at {where}", "is the broker running, and is the port right?")
-    if error.errno == errno.ECONNRESET:
-        return Lost(f"{where} cut the connection", "is the port right, and is it the one for TLS or without?")
-    words = os.strerror(error.errno) if error.errno else type(error).__name__
+    code = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno or 0
+    if code in _NETWORK:
+        words, hint = _NETWORK[code]
+        return Lost(words.format(where=where), hint)
+    words = os.strerror(code) if code else type(error).__name__
     return Lost(f"no connection to {where}: {words.lower()}", "is the network up? ip route")
 
 

@@ -43,8 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """0: the broker forgets this client's subscriptions and queue when the connection ends."""
     window: int = 50
     """Most publications in flight; the broker's Receive Maximum lowers it."""
-    max_packet_bytes: int = 131_072
-    """Of what comes in: told to the broker on MQTT 5, a larger payload is dropped on both versions."""
+    max_body_bytes: int = 65_536
+    """Of a message that comes in; larger ones are dropped, on MQTT 5 by the broker already."""
     will: Publication | None = None
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -77,7 +77,7 @@ class Confirmed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message that came for a subscription, within `max_packet_bytes`."""
+    """One message that came for a subscription, within `max_body_bytes`."""
 
     topic: str
     body: bytes
@@ -86,7 +86,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """A message that was refused before anybody looked into it, with the reason: `too_large` or `bad_topic`."""
+    """A message that was dropped before anybody looked into it, with the reason: `too_large` or `bad_topic`."""
 
     reason: str
     item: bytes

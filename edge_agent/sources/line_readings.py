@@ -12,7 +12,7 @@ from edge_agent.sources.scalars import Names, is_name, settle
 from edge_agent.types import ClockQuality, Quality, Reading, Stamp
 
 MAX_STREAMS = 32
-_RESERVED = frozenset({"alert", "audit", "decision", "health", "ledger"})
+RESERVED_STREAMS = frozenset({"alert", "audit", "decision", "health", "ledger"})
 _MAX_TIME_ERROR_S = 3600.0
 
 
@@ -58,7 +58,7 @@ class LineReadings:
             return known
         if not self._streams_open or not isinstance(told, str) or len(self._streams) >= MAX_STREAMS:
             raise Rejected("unknown_stream")
-        if not is_name(told) or told in _RESERVED:
+        if not is_name(told) or told in RESERVED_STREAMS:
             raise Rejected("unknown_stream")
         self._streams[told] = told
         return told

@@ -17,13 +17,12 @@ _MOST_RANGES = 4096
 """Of all streams together, and of rejects."""
 
 _Seq = Annotated[int, Meta(ge=0)]
-_Stream = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,95}$")]
-_Code = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$")]
-_Epoch = Annotated[str, Meta(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 
 
 class _Reject(msgspec.Struct, frozen=True):
-    stream: _Stream
+    stream: _Name
     seq: _Seq
     code: _Code
 
@@ -31,8 +30,8 @@ class _Reject(msgspec.Struct, frozen=True):
 class _Ack(msgspec.Struct, frozen=True, tag_field="schema", tag="ack/1"):
     """messages.Ack as it is received: with bounds."""
 
-    epoch: _Epoch
-    have: dict[_Stream, list[tuple[_Seq, _Seq]]] = {}
+    epoch: _Name
+    have: dict[_Name, list[tuple[_Seq, _Seq]]] = {}
     reject: Annotated[list[_Reject], Meta(max_length=_MOST_RANGES)] = []
 
 

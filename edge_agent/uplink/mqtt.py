@@ -40,8 +40,6 @@ _EXPIRY_S = {"cmd": 3600, "media": 86_400}
 """By kind; what must not be lost never expires at the broker."""
 _DOCUMENT_EXPIRY_S = {topics.HEALTH: 120}
 _GOODBYE_S = 1.0
-_HEADERS = 8192
-"""Bytes of a packet beside its body: topic and properties."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -80,7 +78,7 @@ def settings_of(config: UplinkConfig, identity: Identity) -> Settings:
         keepalive_s=config.keepalive_s,
         session_expiry_s=config.session_expiry_s,
         window=config.window,
-        max_packet_bytes=MAX_BYTES + _HEADERS,
+        max_body_bytes=MAX_BYTES,
         will=will,
         subscriptions=(
             Subscription(t.down(topics.ACK), retained=False),
