@@ -27,8 +27,10 @@ class ClockMap:
 
     def update(self, sent_ns: int, device_us: int, received_ns: int) -> int:
         """Takes one round trip; returns by how many ns it contradicts the earlier ones, 0 when it does not."""
-        low = sent_ns - device_us * 1000 - 1000
-        high = received_ns - device_us * 1000
+        # The device read its clock at some time of the trip, cut to whole microseconds, and has drifted since.
+        drifted = self._drift(received_ns - sent_ns)
+        low = sent_ns - device_us * 1000 - 1000 - drifted
+        high = received_ns - device_us * 1000 + drifted
         self.round_trip_ns = received_ns - sent_ns
         apart = 0
         if self._at_ns is not None:
@@ -39,9 +41,11 @@ class ClockMap:
         self._low, self._high, self._at_ns = low, high, received_ns
         return apart
 
+    def _drift(self, span_ns: int) -> int:
+        return abs(span_ns) * self._drift_ppm // 1_000_000 + 1
+
     def _bounds(self, now_ns: int) -> tuple[int, int]:
-        age = abs(now_ns - (self._at_ns or 0))
-        widen = age * self._drift_ppm // 1_000_000
+        widen = self._drift(now_ns - (self._at_ns or 0))
         return self._low - widen, self._high + widen
 
     def offset(self, now_ns: int) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class Port:
         return int(self._serial.fileno())
 
     def read(self) -> bytes:
-        """What is there, b"" when nothing is. Raises LinkDown at a hang-up, after everything before it was read."""
+        """What has come, once select says that something has. Raises LinkDown at a hang-up."""
         try:
             data = os.read(self._serial.fileno(), 65536)
         except BlockingIOError:
