@@ -1,0 +1,46 @@
+"""From the site file to the uplink's thread."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from edge_agent.config.site import SiteConfig
+from edge_agent.contract import topics
+from edge_agent.durations import parse_duration
+from edge_agent.health import PartHealth
+from edge_agent.ports import Clock, Inbound, Outbox, Uplink
+from edge_agent.types import Event
+from edge_agent.uplink.body import UplinkBody
+from edge_agent.uplink.drain import Drain, Policy
+from edge_agent.uplink.file import FileUplink
+from edge_agent.uplink.mqtt import Identity, MqttUplink
+
+
+def make_uplink(
+    site: SiteConfig, epoch: str, start_no: int, outbox: Outbox, *, clock: Clock, health: PartHealth,
+    post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None], rng: random.Random,
+    schemas: dict[str, str] | None = None,
+) -> UplinkBody | None:  # fmt: skip
+    """None for `kind = "none"`. `schemas`: name and hash of each message shape, told at birth."""
+    gateway = topics.Gateway(site.agent.tenant, site.agent.site, site.agent.gateway)
+    transport: Uplink
+    if site.uplink.kind == "mqtt":
+        identity = Identity(gateway, epoch, start_no, schemas or {})
+        transport = MqttUplink(site.uplink, identity, counters=health, rng=rng)
+    elif site.uplink.kind == "file":
+        assert site.uplink.dir is not None
+        transport = FileUplink(site.uplink.dir, gateway, epoch)
+    else:
+        return None
+    drain = Drain(outbox, policy_of(site))
+    return UplinkBody(transport, drain, clock=clock, health=health, post=post, inbound=inbound)
+
+
+def policy_of(site: SiteConfig) -> Policy:
+    """A folder answers for itself: whatever `delivery.ack` says, no backend speaks through it."""
+    return Policy(
+        backend=site.delivery.ack == "backend" and site.uplink.kind == "mqtt",
+        resend_after_ns=parse_duration(site.delivery.resend_after),
+        backlog_rate=site.uplink.backlog_rate,
+    )
