@@ -62,16 +62,16 @@ class RowEncoder:
     """Encodes the messages of one gateway in one epoch."""
 
     def __init__(self, gateway: str, epoch: str) -> None:
-        self._gateway = gateway
-        self._epoch = epoch
+        self.gateway = gateway
+        self.epoch = epoch
 
     def prediction(self, record: RecordPrediction, *, detail: bool = True) -> Draft:
         """`detail` False leaves out what only people look at, where the whole is too large."""
         p = record.prediction
         message = messages.Infer(
-            gw=self._gateway,
+            gw=self.gateway,
             stream=infer_stream(p.lane),
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=record.seq,
             t=milliseconds(p.stamp.wall_ns),
             m=milliseconds(p.stamp.mono_ns),
@@ -96,9 +96,9 @@ class RowEncoder:
 
     def decision(self, d: Decision) -> Draft:
         message = messages.Decided(
-            gw=self._gateway,
+            gw=self.gateway,
             stream=DECISION_STREAM,
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=d.seq,
             t=milliseconds(d.stamp.wall_ns),
             tq=_TQ[d.stamp.quality],
@@ -119,9 +119,9 @@ class RowEncoder:
 
     def alert(self, a: Alert) -> Draft:
         message = messages.Alerted(
-            gw=self._gateway,
+            gw=self.gateway,
             stream=ALERT_STREAM,
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=a.seq,
             t=milliseconds(a.stamp.wall_ns),
             tq=_TQ[a.stamp.quality],
@@ -141,7 +141,7 @@ class RowEncoder:
         many = gap if isinstance(gap, messages.GapRanges) else None
         return self._ledger(
             messages.GapMessage(
-                gw=self._gateway, stream=LEDGER_STREAM, epoch=self._epoch, seq=seq, gap=one, gaps=many
+                gw=self.gateway, stream=LEDGER_STREAM, epoch=self.epoch, seq=seq, gap=one, gaps=many
             )
         )
 
@@ -149,9 +149,9 @@ class RowEncoder:
         """The ledger's entry `seq`: where the streams of the epoch `closed` ended."""
         return self._ledger(
             messages.Close(
-                gw=self._gateway,
+                gw=self.gateway,
                 stream=LEDGER_STREAM,
-                epoch=self._epoch,
+                epoch=self.epoch,
                 seq=seq,
                 closed=closed,
                 last=last,
@@ -163,9 +163,9 @@ class RowEncoder:
         """The ledger's entry `seq`: what the wall clock of that boot should have said."""
         return self._ledger(
             messages.TimeFix(
-                gw=self._gateway,
+                gw=self.gateway,
                 stream=LEDGER_STREAM,
-                epoch=self._epoch,
+                epoch=self.epoch,
                 seq=seq,
                 boot=boot,
                 offset_ms=offset_ms,

@@ -1,0 +1,217 @@
+"""The store's thread: takes what the engine gives, encodes, commits in groups, and tells who waits for it.
+
+A group is committed every interval, when a row is full, and at once for decisions and alerts; readings then stay
+for their interval, so that alerts do not cut rows short. While the disk refuses, encoded rows wait in memory, up
+to a bound; beyond it they go by priority and their loss is declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from edge_agent.contract.rows import Draft
+from edge_agent.contract.telemetry import StreamSpec, TeleBuilder
+from edge_agent.errors import Retryable
+from edge_agent.ports import Clock
+from edge_agent.store.database import PAGE_BYTES, Damaged, Full
+from edge_agent.store.gaps import GapSet
+from edge_agent.store.intake import Batch, Intake, Kept
+from edge_agent.store.outbox import Outbox
+from edge_agent.store.ring import Ring
+from edge_agent.store.writer import Committed, TimeFix, Writer
+from edge_agent.types import Alert, Decision, Effect, Gap, Record, RecordPrediction
+
+_PIECE = 512
+"""Effects between two looks at whether the row is full."""
+_GROUP_BYTES = 1024 * 1024
+"""Of bodies in one transaction."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`inbox` is in effects; `ring_bytes` bounds the encoded rows that a refusing disk leaves in memory."""
+
+    commit_interval_ns: int = 1_000_000_000
+    row_limit_bytes: int = 96 * 1024
+    inbox: int = 20_000
+    ring_bytes: int = 16 * 1024 * 1024
+
+
+DEFAULTS = Options()
+
+
+class StoreBody:
+    """Implements `ports.Body`. `put`, `flush` and `stop` may be called from any thread."""
+
+    name = "store"
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        clock: Clock,
+        describe: Callable[[str], StreamSpec],
+        options: Options = DEFAULTS,
+        on_health: Callable[[bool, str], None] | None = None,
+    ) -> None:
+        """`describe(stream)` is asked once per stream; `on_health(up, reason)` is told of each change."""
+        self.progress_ns = clock.mono_ns()
+        self.on_commit: list[Callable[[Committed], None]] = []
+        """Called on the store's thread after each COMMIT of rows returned; they are quick and do not raise."""
+        self.failing = ""
+        """Why nothing can be committed now; empty while all is well."""
+        self._writer = writer
+        self._clock = clock
+        self._options = options
+        self._on_health = on_health
+        self._intake = Intake(writer.epoch, limit=options.inbox)
+        self._ring = Ring(options.ring_bytes)
+        self._builder = TeleBuilder(
+            writer.encoder.gateway, writer.epoch, describe=describe, limit_bytes=options.row_limit_bytes
+        )
+        self._due_ns = 0
+        self._reopen = False
+        self._attempted = 0
+        self._group_bytes = min(_GROUP_BYTES, writer.limits.max_pages * PAGE_BYTES // 8)
+
+    def put(self, effects: Sequence[Effect | TimeFix]) -> None:
+        """Everything the engine gave; `Act` and `Infer` are passed over. Never waits: overflow becomes a gap."""
+        self._intake.put(effects)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until everything put before is on the disk; False when it is not after `timeout_s`."""
+        return self._intake.wait_done(timeout_s)
+
+    def wait_room(self, timeout_s: float) -> bool:
+        """For a replay, which may be held back instead of losing readings."""
+        return self._intake.wait_room(timeout_s)
+
+    def outbox(self, *, offset_ms: Callable[[str], int | None] | None = None) -> Outbox:
+        """For the uplink's thread, which closes it."""
+        return Outbox(self._writer.path, self._writer.outgoing, offset_ms=offset_ms)
+
+    def run(self) -> None:
+        stopping = False
+        self._due_ns = self._clock.mono_ns() + self._options.commit_interval_ns
+        while not stopping:
+            now_ns = self.progress_ns = self._clock.mono_ns()
+            batch = self._intake.take(max(self._due_ns - now_ns, 0) / 1e9)
+            stopping = batch.stopping
+            self._turn(batch)
+
+    def stop(self) -> None:
+        """Everything put before is committed, if the disk takes it, before `run` returns."""
+        self._intake.stop()
+
+    def _turn(self, batch: Batch) -> None:
+        full = self._absorb(batch)
+        now_ns = self._clock.mono_ns()
+        due = now_ns >= self._due_ns
+        if due:
+            self._due_ns = now_ns + self._options.commit_interval_ns
+        if due or batch.asked or batch.stopping:
+            self._close_rows()
+            if self._commit():
+                self._intake.done(batch.ticket)
+        elif (full or batch.urgent) and not self.failing:
+            self._commit()
+
+    def _absorb(self, batch: Batch) -> bool:
+        """True when that filled a row."""
+        self._declare(batch.shed)
+        full = False
+        append = self._builder.append
+        for start in range(0, len(batch.effects), _PIECE):
+            for effect in batch.effects[start : start + _PIECE]:
+                if type(effect) is Record:
+                    append(effect)
+                else:
+                    self._absorb_single(effect)
+            if self._builder.full:
+                self._close_rows()
+                full = True
+        return full
+
+    def _absorb_single(self, effect: Kept) -> None:
+        encoder = self._writer.encoder
+        match effect:
+            case Decision():
+                self._keep(encoder.decision(effect))
+            case Alert():
+                self._keep(encoder.alert(effect))
+            case RecordPrediction():
+                draft = encoder.prediction(effect)
+                whole = len(draft.body) <= self._options.row_limit_bytes
+                self._keep(draft if whole else encoder.prediction(effect, detail=False))
+            case Gap():
+                self._writer.declare(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
+            case TimeFix():
+                self._writer.fix_time(effect)
+
+    def _keep(self, draft: Draft) -> None:
+        """What is too large for any row is declared instead."""
+        if len(draft.body) <= self._options.row_limit_bytes:
+            self._ring.add((draft,))
+            return
+        for stream, first, last in draft.segments:
+            self._writer.declare(stream, self._writer.epoch, first, last, "rejected")
+
+    def _close_rows(self) -> None:
+        drafts, refused = self._builder.close()
+        self._ring.add(drafts)
+        for stream, seq in refused:
+            self._writer.declare(stream, self._writer.epoch, seq, seq, "rejected")
+
+    def _commit(self) -> bool:
+        """Everything in the ring; False when the disk refused."""
+        try:
+            self._recover()
+            if self._writer.pending or len(self._ring):
+                self._commit_group()
+            while len(self._ring):
+                self._commit_group()
+        except Retryable as error:
+            self._failed(error)
+            return False
+        if self.failing:
+            self._turned(True, "")
+        return True
+
+    def _commit_group(self) -> None:
+        group = self._ring.group(self._group_bytes)
+        self._attempted = len(group)
+        self._succeeded(self._writer.commit(group))
+
+    def _recover(self) -> None:
+        if self._reopen:
+            landed = self._writer.reopen()
+            self._reopen = False
+            if landed is not None:
+                self._succeeded(landed)
+
+    def _succeeded(self, committed: Committed) -> None:
+        self._ring.committed(self._attempted)
+        self._attempted = 0
+        for tell in self.on_commit if committed.rows else ():
+            tell(committed)
+
+    def _failed(self, error: Retryable) -> None:
+        """Nothing is lost yet: the next interval tries again, over a fresh connection unless it was only full."""
+        self._reopen = self._reopen or not isinstance(error, Full)
+        if isinstance(error, Damaged):
+            with suppress(Retryable):  # then the next start has to find out by itself
+                self._writer.give_up_file(error.message)
+        self._declare(self._ring.shed(self._writer.epoch, spare=self._attempted))
+        self._turned(False, str(error))
+
+    def _turned(self, up: bool, reason: str) -> None:
+        changed = reason != self.failing
+        self.failing = reason
+        if changed and self._on_health is not None:
+            self._on_health(up, reason)
+
+    def _declare(self, lost: GapSet) -> None:
+        for stream, epoch, first, last, reason in lost:
+            self._writer.declare(stream, epoch, first, last, reason)

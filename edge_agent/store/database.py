@@ -1,0 +1,195 @@
+"""The SQLite file: its schema, its settings, and its errors in the agent's own classes.
+
+One connection writes and owns every checkpoint; all others are read-only. Settings that SQLite does not keep in
+the file are made at every open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge_agent.errors import Retryable
+
+APPLICATION_ID = 0x45444741
+"""`EDGA`."""
+SCHEMA_VERSION = 1
+PAGE_BYTES = 1024
+MIN_QUOTA_BYTES = 512 * 1024
+_WAL_FRAME_BYTES = PAGE_BYTES + 24
+
+_ROW = "id INTEGER PRIMARY KEY, epoch INT, kind TEXT, key TEXT, n INT, crc INT, head BLOB, body BLOB"
+SCHEMA = {
+    "meta": "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID",
+    "epoch": "CREATE TABLE epoch(no INTEGER PRIMARY KEY, id TEXT, boot TEXT, wall_ms INT)",
+    "row0": f"CREATE TABLE row0({_ROW})",
+    "row1": f"CREATE TABLE row1({_ROW})",
+    "row2": f"CREATE TABLE row2({_ROW})",
+    "dead": "CREATE TABLE dead(id INTEGER PRIMARY KEY, prio INT, row INT, code TEXT, reason TEXT, epoch INT,"
+    " kind TEXT, key TEXT, n INT, crc INT, head BLOB, body BLOB)",
+}
+ROW_TABLES = ("row0", "row1", "row2")
+"""By priority."""
+
+
+class Full(Retryable):
+    """No room on the volume, or under the page cap."""
+
+
+class Damaged(Retryable):
+    """The file is not what SQLite or the agent wrote."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a quota of bytes, the -wal included, means in pages."""
+
+    quota_bytes: int
+
+    @property
+    def wal_bytes(self) -> int:
+        return min(16 * 1024 * 1024, self.quota_bytes // 4)
+
+    @property
+    def checkpoint_pages(self) -> int:
+        """4 MB of frames: rarer checkpoints write little less."""
+        return min(4000, self.wal_bytes // 2 // _WAL_FRAME_BYTES)
+
+    @property
+    def max_pages(self) -> int:
+        return (self.quota_bytes - self.wal_bytes) // PAGE_BYTES
+
+
+class Database:
+    """One connection. Used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with translated(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Row by row; the read transaction ends when the iterator is closed or exhausted."""
+        with translated(self.path):
+            cursor = self._connection.execute(sql, parameters)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
+
+    def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """The first column of the first row, None where there is none."""
+        rows = self.query(sql, parameters)
+        return rows[0][0] if rows else None
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """How many rows it changed."""
+        with translated(self.path):
+            return self._connection.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, parameters: Sequence[Sequence[object]]) -> None:
+        with translated(self.path):
+            self._connection.executemany(sql, parameters)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Committed, and on the disk, when the block ends; rolled back when it raises."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # the first error is the one to know
+                self._connection.rollback()
+            raise
+
+    def used_pages(self) -> int:
+        """Pages that hold something; freed ones are used again before the file grows."""
+        return int(self.one("PRAGMA page_count")) - int(self.one("PRAGMA freelist_count"))
+
+    def close(self) -> None:
+        with translated(self.path):
+            self._connection.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as Full, Damaged or Retryable; what is a mistake of the caller stays as it is."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            raise
+        raise _classed(path, code & 0xFF, error) from error
+
+
+def open_writer(path: Path, limits: Limits) -> Database:
+    """The one connection that writes. The file exists and is ours."""
+    with translated(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        for pragma in (
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+            "mmap_size=0",
+            "temp_store=MEMORY",
+            "secure_delete=OFF",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"journal_size_limit={limits.wal_bytes}",
+            f"wal_autocheckpoint={limits.checkpoint_pages}",
+            f"max_page_count={limits.max_pages}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    return Database(path, connection)
+
+
+def open_reader(path: Path, *, immutable: bool = False) -> Database:
+    """A connection that can change nothing; `immutable` ignores the -wal and is right only where there is none."""
+    uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=ro'}"
+    with translated(path):
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+        for pragma in (
+            "query_only=ON",
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+            "mmap_size=0",
+            "cache_size=-512",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    return Database(path, connection)
+
+
+def create(path: Path, meta: dict[str, bytes]) -> None:
+    """A new, empty store at a path that does not exist. Nothing of it is in a -wal afterwards."""
+    with translated(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        connection.execute("PRAGMA synchronous=EXTRA")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        for statement in SCHEMA.values():
+            connection.execute(statement)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        connection.execute("COMMIT")
+        connection.close()
+
+
+def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:
+    """By SQLite's primary result code."""
+    text = f"{path}: {error}"
+    if code == sqlite3.SQLITE_FULL:
+        return Full(text, hint="make room on the volume, or raise store.quota")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Damaged(text, hint="the next start moves the file aside and goes on with a new one")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Retryable(text, hint=f"another program holds a lock on {path.name}: close it")
+    return Retryable(text, hint=f"check the volume that holds {path.parent}: mount, permissions, dmesg")

@@ -1,0 +1,64 @@
+"""What a stored row says of itself beside its body, so that no body is inflated to count, drop or acknowledge it.
+
+The head repeats the body's numbers: with a damaged body it still tells exactly what was lost. It also carries
+what the commit changed beside rows (devices' cursors, what was delivered), which makes those durable for free.
+Being zlib, it checks itself.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import msgspec
+
+from edge_agent.contract import decode, messages, topics
+from edge_agent.contract.rows import Draft
+from edge_agent.errors import Rejected
+
+Segments = tuple[tuple[str, int, int], ...]
+"""(stream, first, last)."""
+Settled = tuple[tuple[tuple[int, int], ...], ...]
+"""By priority: ranges of row ids that need not be sent again."""
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    segments: Segments
+    guessed: bool = False
+    cursors: dict[str, int] = {}
+    settled: Settled = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Head).decode
+
+
+def encode_head(draft: Draft, settled: Settled) -> bytes:
+    return zlib.compress(_encode(Head(draft.segments, draft.guessed, draft.cursors or {}, settled)), 6)
+
+
+def decode_head(head: bytes) -> Head:
+    """Raises Rejected when it is damaged."""
+    try:
+        return _decode(zlib.decompress(head))
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise Rejected("a row's head is damaged") from error
+
+
+def row_crc(row_id: int, epoch_no: int, kind: str, key: str, n: int, head: bytes, body: bytes) -> int:
+    """Over everything in the row: a row that took another's place is as wrong as a flipped bit."""
+    label = f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode()
+    return zlib.crc32(body, zlib.crc32(head, zlib.crc32(label)))
+
+
+def segments_of(kind: str, head: bytes, read_body: Callable[[], bytes]) -> Segments:
+    """The numbers of a row whose head or body may be damaged. Raises Rejected when both are."""
+    try:
+        return decode_head(head).segments
+    except Rejected:
+        row = decode.decode_row(read_body())
+    if kind == topics.TELE and isinstance(row, messages.Tele):
+        return tuple((s.stream, s.seq0, s.seq0 + s.n - 1) for s in row.seg)
+    if isinstance(row, messages.Tele):
+        raise Rejected("a row's kind is not its body's")
+    return ((row.stream, row.seq, row.seq),)

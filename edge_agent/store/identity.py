@@ -1,0 +1,65 @@
+"""The small file beside the database: whose store this is and how often it was started.
+
+The start counter and the store's id stand in two places, so that a database that was lost, replaced or mixed up
+with another one's -wal is noticed, and no epoch is ever taken for another.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.errors import Retryable
+
+IDENTITY = "store.id"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """`damaged` is why the database is not to be opened again, empty while it is."""
+
+    store: str
+    start_no: int
+    epoch: str
+    damaged: str = ""
+
+
+def read_identity(path: Path) -> Identity | None:
+    """None where there is no file, or nothing readable in it."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Identity)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    except OSError as error:
+        raise Retryable(f"{path}: {error.strerror}", hint="check who owns the data directory") from error
+
+
+def write_identity(path: Path, identity: Identity) -> None:
+    """On the disk when it returns: written beside, synced, renamed, and the folder synced."""
+    try:
+        replace_file(path, msgspec.json.encode(identity))
+    except OSError as error:
+        raise Retryable(f"{path}: {error.strerror}", hint="check the volume: room, mount, permissions") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """The old content or the new, whole, whenever the power goes."""
+    beside = path.with_name(path.name + ".new")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+    try:
+        os.write(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in the folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,91 @@
+"""What the last epoch left behind, found without looking at the backlog.
+
+Every few hundred rows the writer notes where each stream stood. The rows after that note say the rest in their
+heads, so the work is bounded by the distance between notes, however many rows are waiting.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge_agent.contract import decode, messages, topics
+from edge_agent.contract.rows import PRIORITIES
+from edge_agent.errors import Rejected
+from edge_agent.store.database import ROW_TABLES, Damaged, Database
+from edge_agent.store.head import Settled, decode_head, segments_of
+from edge_agent.store.settled import Outgoing
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Where everything stood when the rows up to `newest` (by priority) were committed."""
+
+    epoch_no: int = 0
+    epoch: str = ""
+    newest: tuple[int, ...] = tuple(0 for _ in PRIORITIES)
+    last: dict[str, int] = {}
+    """By stream: the highest number that a row or a gap of this epoch accounts for."""
+    cursors: dict[str, int] = {}
+    """By stream, of all epochs: the device's own number of the last committed sample."""
+    settled: Settled = ()
+
+
+NOTE = "note"
+"""Its key in the table meta."""
+
+
+def encode_note(note: Note) -> bytes:
+    return msgspec.json.encode(note)
+
+
+def recover(db: Database) -> Note:
+    """The note brought up to the last committed row. Raises Damaged where the store contradicts itself."""
+    written = db.one("SELECT value FROM meta WHERE key = ?", (NOTE,))
+    if written is None:
+        return Note()
+    try:
+        note = msgspec.json.decode(written, type=Note)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"{db.path}: the note of the last epoch is unreadable") from error
+    last, cursors = dict(note.last), dict(note.cursors)
+    outgoing = Outgoing()
+    outgoing.restore(note.settled)
+    newest = list(note.newest)
+    for prio, table in enumerate(ROW_TABLES):
+        rows = db.query(f"SELECT id, kind, head FROM {table} WHERE id > ? ORDER BY id", (newest[prio],))  # noqa: S608
+        for row_id, kind, head in rows:
+            newest[prio] = row_id
+            _account(db, table, row_id, kind, head, note.epoch, last)
+            _take_along(head, cursors, outgoing)
+    return Note(note.epoch_no, note.epoch, tuple(newest), last, cursors, outgoing.to_keep(None))
+
+
+def _account(
+    db: Database, table: str, row_id: int, kind: str, head: bytes, epoch: str, last: dict[str, int]
+) -> None:
+    def body() -> bytes:
+        return bytes(db.one(f"SELECT body FROM {table} WHERE id = ?", (row_id,)))  # noqa: S608
+
+    try:
+        for stream, _, highest in segments_of(kind, head, body):
+            last[stream] = max(last.get(stream, -1), highest)
+        if kind == topics.LEDGER:
+            _account_gaps(body(), epoch, last)
+    except Rejected:
+        return  # unreadable twice over: whoever reads the row for sending declares it
+
+
+def _account_gaps(body: bytes, epoch: str, last: dict[str, int]) -> None:
+    entry = decode.decode_row(body)
+    if isinstance(entry, messages.GapMessage):
+        for stream, of, _, highest, _ in decode.lost(entry):
+            if of == epoch:
+                last[stream] = max(last.get(stream, -1), highest)
+
+
+def _take_along(head: bytes, cursors: dict[str, int], outgoing: Outgoing) -> None:
+    try:
+        known = decode_head(head)
+    except Rejected:
+        return
+    cursors.update(known.cursors)
+    outgoing.restore(known.settled)

@@ -1,0 +1,94 @@
+"""What writer and uplink share: which rows are committed, and which of them need not be sent again.
+
+Nothing is published before it is committed: a reader asks only for ids up to `newest`, which the writer moves
+after COMMIT returned.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+
+import msgspec
+
+from edge_agent.contract.rows import PRIORITIES
+from edge_agent.store.head import Settled
+from edge_agent.store.ranges import Ranges
+
+_KEPT_RANGES = 16
+"""Per priority with each commit: what is beyond is sent again after a crash, and deduplicated by its key."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A row that will never be delivered: it leaves the outbox for the dead letters, its numbers become a gap."""
+
+    prio: int
+    id: int
+    code: str
+    reason: str
+
+
+class Outgoing:
+    """Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._newest = [0 for _ in PRIORITIES]
+        self._settled = [Ranges() for _ in PRIORITIES]
+        self._verdicts: deque[Verdict] = deque()
+        self._changes = 0
+
+    def newest(self, prio: int) -> int:
+        """The highest committed id, 0 before the first."""
+        return self._newest[prio]
+
+    def committed(self, newest: tuple[int, ...]) -> None:
+        with self._lock:
+            self._newest = list(newest)
+
+    def settle(self, prio: int, first: int, last: int) -> None:
+        """The rows of these ids, those that exist, need not be sent again."""
+        with self._lock:
+            self._settled[prio].add(first, last)
+            self._changes += 1
+
+    def give_up(self, verdict: Verdict) -> None:
+        self.settle(verdict.prio, verdict.id, verdict.id)
+        with self._lock:
+            self._verdicts.append(verdict)
+
+    def verdicts(self) -> list[Verdict]:
+        """Those that the writer has not carried out yet, oldest first."""
+        with self._lock:
+            return list(self._verdicts)
+
+    def carried_out(self, count: int) -> None:
+        with self._lock:
+            for _ in range(count):
+                self._verdicts.popleft()
+
+    def waiting(self, prio: int, after: int = 0) -> list[tuple[int, int]]:
+        """Ranges of committed ids above `after` that are not settled, ascending; some ids may not exist."""
+        with self._lock:
+            return list(self._settled[prio].holes(after + 1, self._newest[prio]))
+
+    def settled(self, prio: int) -> list[tuple[int, int]]:
+        with self._lock:
+            return list(self._settled[prio])
+
+    @property
+    def changes(self) -> int:
+        """Grows with everything that has to be made durable."""
+        return self._changes
+
+    def to_keep(self, limit: int | None = _KEPT_RANGES) -> Settled:
+        """The lowest ranges of each priority, to be written down."""
+        with self._lock:
+            return tuple(tuple(ranges)[:limit] for ranges in self._settled)
+
+    def restore(self, settled: Settled) -> None:
+        """Adds what was written down; being delivered is never taken back."""
+        with self._lock:
+            for prio, ranges in enumerate(settled):
+                for first, last in ranges:
+                    self._settled[prio].add(first, last)

@@ -1,0 +1,266 @@
+"""The one writer of the store: a transaction is a group of rows, what it makes room for, and what that loses.
+
+What it promises: when `commit` returned, its rows are on the disk, under numbers that no other row has. When it
+raised, either nothing of it is there, or `reopen` finds all of it and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from edge_agent.contract import topics
+from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
+from edge_agent.errors import Rejected
+from edge_agent.store import database
+from edge_agent.store.database import ROW_TABLES, Database, Limits
+from edge_agent.store.epochs import Epochs
+from edge_agent.store.gaps import GapSet
+from edge_agent.store.head import Settled, encode_head, row_crc, segments_of
+from edge_agent.store.identity import IDENTITY, read_identity, write_identity
+from edge_agent.store.lock import DirectoryLock
+from edge_agent.store.recovery import NOTE, Note, encode_note
+from edge_agent.store.retention import Retention, redeclared
+from edge_agent.store.settled import Outgoing, Verdict
+
+_ROWS_PER_NOTE = 256
+"""The most that a start has to look at beside the note."""
+_DEAD_LETTERS = 1000
+_ROW_OVERHEAD = 200
+"""Bytes of a row beside its body, at most of most."""
+_NOTED_RANGES = 1000
+
+
+class TimeFix(msgspec.Struct, frozen=True):
+    """UTC of the boot is its monotonic time plus `offset_ms`."""
+
+    boot: str
+    offset_ms: int
+    uncertainty_ms: int
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What is on the disk now. `newest` is by priority; `cursors` are the devices' numbers in this commit."""
+
+    newest: tuple[int, ...]
+    rows: int = 0
+    readings: int = 0
+    body_bytes: int = 0
+    cursors: dict[str, int] = {}
+
+
+class _Attempt(msgspec.Struct):
+    """What becomes true when the transaction is on the disk."""
+
+    committed: Committed
+    last: dict[str, int]
+    noted: bool
+    changes: int
+    verdicts: int
+
+
+class Writer:
+    """Used from one thread at a time."""
+
+    def __init__(
+        self, db: Database, lock: DirectoryLock, limits: Limits, *, note: Note, encoder: RowEncoder, found: str
+    ) -> None:
+        self.path = db.path
+        self.epoch = note.epoch
+        self.start_no = note.epoch_no
+        self.found = found
+        """Why the store before this one could not be used, empty where it could."""
+        self.limits = limits
+        self.encoder = encoder
+        self.outgoing = Outgoing()
+        self.undeclared = 0
+        """Rows given up whose numbers could not be made out."""
+        self._lock = lock
+        self._last = dict(note.last)
+        self._cursors = dict(note.cursors)
+        self._newest = list(note.newest)
+        self._declared = GapSet()
+        self._fixes: list[TimeFix] = []
+        self._rows_since_note = _ROWS_PER_NOTE
+        self._kept_changes = 0
+        self._attempt: _Attempt | None = None
+        self.outgoing.restore(note.settled)
+        self.outgoing.committed(note.newest)
+        self._use(db)
+
+    @property
+    def cursors(self) -> dict[str, int]:
+        """By stream: the device's own number of the last committed sample."""
+        return dict(self._cursors)
+
+    @property
+    def last(self) -> dict[str, int]:
+        """By stream of this epoch: the highest number that is committed or declared lost."""
+        return dict(self._last)
+
+    def declare(self, stream: str, epoch: str, first: int, last: int, reason: str) -> None:
+        """Goes into the ledger with the next commit."""
+        self._declared.add(stream, epoch, first, last, reason)
+
+    def fix_time(self, fix: TimeFix) -> None:
+        """Goes into the ledger with the next commit."""
+        self._fixes.append(fix)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a commit without rows would have something to write."""
+        return bool(self._declared or self._fixes) or self.outgoing.changes != self._kept_changes
+
+    def commit(self, drafts: Sequence[Draft]) -> Committed:
+        """Raises Full, Damaged or Retryable; the drafts are then still the caller's."""
+        changes = self.outgoing.changes
+        verdicts = self.outgoing.verdicts()
+        with self._db.transaction():
+            lost = GapSet()
+            lost.update(self._declared)
+            for verdict in verdicts:
+                self._bury(verdict, lost)
+            trimmed = self._retention.make_room(sum(len(d.body) + _ROW_OVERHEAD for d in drafts), lost)
+            rows = [*self._ledger(lost), *drafts]
+            last = self._heads(rows, lost)
+            newest, cursors = self._insert(rows)
+            noted = bool(trimmed or verdicts) or self._note_due(len(rows), changes)
+            if noted:
+                self._write_note(newest, last, cursors)
+            self._attempt = _Attempt(
+                Committed(newest, len(rows), sum(d.n for d in drafts), sum(len(d.body) for d in rows), cursors),
+                last,
+                noted,
+                changes,
+                len(verdicts),
+            )
+        return self._succeeded()
+
+    def reopen(self) -> Committed | None:
+        """A fresh connection after an error. A commit that raised and landed nevertheless is returned."""
+        self._db.close()
+        self._use(database.open_writer(self.path, self.limits))
+        attempt = self._attempt
+        if attempt is None or not attempt.committed.rows:
+            return None
+        highest = tuple(self._db.one(f"SELECT max(id) FROM {table}") or 0 for table in ROW_TABLES)  # noqa: S608
+        landed = any(here > known for here, known in zip(highest, self._newest, strict=True))
+        return self._succeeded() if landed else None
+
+    def give_up_file(self, reason: str) -> None:
+        """The database is damaged: the next start moves it aside instead of trusting it."""
+        path = self.path.with_name(IDENTITY)
+        identity = read_identity(path)
+        if identity is not None:
+            write_identity(path, msgspec.structs.replace(identity, damaged=reason))
+
+    def close(self) -> None:
+        """After the last commit and when every reader is closed: leaves one file, without a -wal."""
+        self._db.close()
+        self._lock.close()
+
+    def _use(self, db: Database) -> None:
+        self._db = db
+        self._epochs = Epochs(self._db)
+        self._retention = Retention(self._db, self.limits, self.outgoing, self._epochs)
+
+    def _ledger(self, lost: GapSet) -> list[Draft]:
+        seq = self._last.get(LEDGER_STREAM, -1) + 1
+        drafts = lost.drafts(self.encoder, seq)
+        for fix in self._fixes:
+            drafts.append(
+                self.encoder.time_fix(
+                    seq + len(drafts),
+                    boot=fix.boot,
+                    offset_ms=fix.offset_ms,
+                    uncertainty_ms=fix.uncertainty_ms,
+                )
+            )
+        return drafts
+
+    def _heads(self, rows: Sequence[Draft], lost: GapSet) -> dict[str, int]:
+        last = dict(self._last)
+        for draft in rows:
+            for stream, _, highest in draft.segments:
+                last[stream] = max(last.get(stream, -1), highest)
+        for stream, epoch, _, highest, _ in lost:
+            if epoch == self.epoch:
+                last[stream] = max(last.get(stream, -1), highest)
+        return last
+
+    def _insert(self, rows: Sequence[Draft]) -> tuple[tuple[int, ...], dict[str, int]]:
+        newest = list(self._newest)
+        cursors: dict[str, int] = {}
+        values: list[list[tuple[object, ...]]] = [[] for _ in ROW_TABLES]
+        settled: Settled = self.outgoing.to_keep()
+        for draft in rows:
+            prio = draft.prio
+            newest[prio] += 1
+            head = encode_head(draft, settled)
+            settled = ()  # once in a commit
+            crc = row_crc(newest[prio], self.start_no, draft.kind, draft.key, draft.n, head, draft.body)
+            values[prio].append(
+                (newest[prio], self.start_no, draft.kind, draft.key, draft.n, crc, head, draft.body)
+            )
+            cursors.update(draft.cursors or {})
+        for table, some in zip(ROW_TABLES, values, strict=True):
+            if some:
+                self._db.execute_many(f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?)", some)  # noqa: S608
+        return tuple(newest), cursors
+
+    def _note_due(self, rows: int, changes: int) -> bool:
+        if not rows and changes != self._kept_changes:
+            return True
+        return self._rows_since_note + rows >= _ROWS_PER_NOTE
+
+    def _write_note(self, newest: tuple[int, ...], last: dict[str, int], cursors: dict[str, int]) -> None:
+        note = Note(
+            self.start_no,
+            self.epoch,
+            newest,
+            last,
+            self._cursors | cursors,
+            self.outgoing.to_keep(_NOTED_RANGES),
+        )
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, encode_note(note)))
+
+    def _bury(self, verdict: Verdict, lost: GapSet) -> None:
+        """Moves the row to the dead letters and declares its numbers."""
+        table = ROW_TABLES[verdict.prio]
+        rows = self._db.query(
+            f"SELECT epoch, kind, key, n, crc, head, body FROM {table} WHERE id = ?",  # noqa: S608
+            (verdict.id,),
+        )
+        for epoch_no, kind, key, n, crc, head, body in rows:
+            try:
+                for stream, first, last in segments_of(kind, head, partial(bytes, body)):
+                    lost.add(stream, self._epochs.id_of(epoch_no), first, last, verdict.reason)
+            except Rejected:
+                self.undeclared += 1
+            if kind == topics.LEDGER and verdict.reason == "corrupt":
+                redeclared(body, lost)
+            self._db.execute(
+                "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                (verdict.prio, verdict.id, verdict.code, verdict.reason, epoch_no, kind, key, n, crc, head, body),
+            )
+            self._db.execute(f"DELETE FROM {table} WHERE id = ?", (verdict.id,))  # noqa: S608
+            self._db.execute("DELETE FROM dead WHERE id <= (SELECT max(id) FROM dead) - ?", (_DEAD_LETTERS,))
+
+    def _succeeded(self) -> Committed:
+        attempt = self._attempt
+        assert attempt is not None
+        committed = attempt.committed
+        self._attempt = None
+        self._last = attempt.last
+        self._cursors.update(committed.cursors)
+        self._newest = list(committed.newest)
+        self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows
+        self._kept_changes = attempt.changes
+        self._declared.clear()
+        self._fixes.clear()
+        self.outgoing.carried_out(attempt.verdicts)
+        self.outgoing.committed(committed.newest)
+        return committed
