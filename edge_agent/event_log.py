@@ -10,14 +10,15 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
-from io import BufferedWriter
+from contextlib import suppress
+from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from edge_agent.errors import Rejected
-from edge_agent.types import Event
+from edge_agent.types import Alert, Decision, Event
 
 _LENGTH = struct.Struct(">I")
 _MAGIC = "edge-agent-events/1"
@@ -50,19 +51,24 @@ def _framed(document: Event | Header) -> bytes:
 
 
 class Recorder:
-    """Keeps everything in `path`."""
+    """Keeps everything in `path`, and beside it, in `decisions_of(path)`, what the engine decided."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self._file: BufferedWriter = path.open("wb")
         self._file.write(_framed(header))
+        self._decisions: BufferedWriter = decisions_of(path).open("wb")
 
     def append(self, events: Sequence[Event]) -> None:
         self._file.write(b"".join(_framed(e) for e in events))
 
+    def decided(self, item: Decision | Alert) -> None:
+        self._decisions.write(decision_line(item))
+
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        for file in (self._file, self._decisions):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
 
 
 class Ring:
@@ -84,13 +90,13 @@ class Ring:
             self._file = self._next()
 
     def freeze(self, target: Path) -> None:
-        """Copies what is there into the one file `target`, on disk."""
-        self._file.flush()
+        """Copies what is there into the one file `target`, on disk. From any thread."""
         temporary = target.with_suffix(".part")
         with temporary.open("wb") as out:
             out.write(_framed(self._header))
             for part in sorted(self._folder.glob("*.events")):
-                out.write(part.read_bytes())
+                with suppress(FileNotFoundError):
+                    out.write(part.read_bytes())
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(target)
@@ -98,10 +104,19 @@ class Ring:
     def close(self) -> None:
         self._file.close()
 
-    def _next(self) -> BufferedWriter:
+    def _next(self) -> FileIO:
         self._number += 1
         (self._folder / f"{self._number - 8:08d}.events").unlink(missing_ok=True)
-        return (self._folder / f"{self._number:08d}.events").open("wb")
+        return (self._folder / f"{self._number:08d}.events").open("wb", buffering=0)
+
+
+def decisions_of(log: Path) -> Path:
+    return log.with_name(log.name + ".decisions")
+
+
+def decision_line(item: Decision | Alert) -> bytes:
+    """One JSON line; the same decision gives the same bytes."""
+    return msgspec.json.encode(item) + b"\n"
 
 
 def header(*, epoch: str, boot: str, site_sha256: str, version: str, whole: bool) -> Header:

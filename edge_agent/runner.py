@@ -18,7 +18,7 @@ _IDLE_S = 1.0
 
 
 class ActTaker(Protocol):
-    def put(self, act: Act) -> None: ...
+    def submit(self, act: Act) -> None: ...
 
 
 class InferTaker(Protocol):
@@ -139,7 +139,7 @@ class Runner:
             self._keep(kept)
 
     def _act(self, act: Act) -> None:
-        self._actuators[act.actuator].put(act)
+        self._actuators[act.actuator].submit(act)
 
 
 def _at(stamp: Stamp, mono_ns: int) -> Stamp:

@@ -17,19 +17,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: list[set[str]] = [
     {"types", "errors", "durations", "__init__"},
-    {"ports", "clock", "health", "metrics"},
+    {"ports", "clock", "health", "metrics", "children"},
     {"contract", "config"},
     {"links", "signals", "rules", "trust"},
     {"sources", "inference", "actuators", "store", "uplink"},
     {"engine", "plan", "decisions", "lane_state", "model_input"},
     {"supervisor", "api", "runner", "inbox", "source_body", "event_log"},
     {"drill", "fleet", "packages"},
-    {"agent"},
+    {"agent", "assembly", "drivers", "context", "control"},
     {"cli", "__main__"},
 ]
-TOGETHER = [{"types", "errors", "durations"}, {"ports", "clock", "health", "metrics"},
+TOGETHER = [{"types", "errors", "durations"}, {"ports", "clock", "health", "metrics", "children"},
             {"engine", "plan", "decisions", "lane_state", "model_input"},
-            {"supervisor", "api", "runner", "inbox", "source_body", "event_log"}]  # fmt: skip
+            {"supervisor", "api", "runner", "inbox", "source_body", "event_log"}, {"agent", "assembly", "drivers", "context", "control"}]  # fmt: skip
 """Parts of one idea that stand in several files: these may import each other."""
 CONFINED = {
     "sqlite3": ("edge_agent/store/", "edge_agent/cli/"),

@@ -1,0 +1,343 @@
+"""The composition root: builds every part of a site, starts its threads, and stops them in the order of the flow."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from edge_agent import __version__, event_log
+from edge_agent.actuators.body import ActuatorBody
+from edge_agent.api import ApiBody
+from edge_agent.assembly import Assembly
+from edge_agent.clock import SystemClock
+from edge_agent.config.site import ActuatorConfig, ModelConfig, SourceConfig, size_bytes
+from edge_agent.context import DriverContext
+from edge_agent.contract.rows import PRIORITIES
+from edge_agent.contract.telemetry import StreamSpec
+from edge_agent.control import Control
+from edge_agent.drivers import driver
+from edge_agent.durations import parse_duration
+from edge_agent.engine import Engine
+from edge_agent.health import Health
+from edge_agent.inbox import Inbox
+from edge_agent.inference.lane import Lane, LaneOptions
+from edge_agent.inference.manifest import ImageInput
+from edge_agent.inference.package import Package
+from edge_agent.inference.worker_process import WorkerProcess
+from edge_agent.links.registry import Links
+from edge_agent.ports import Clock, Inbound
+from edge_agent.runner import Runner
+from edge_agent.source_body import SourceBody
+from edge_agent.store.body import Options, StoreBody
+from edge_agent.store.opening import open_store
+from edge_agent.store.writer import Committed
+from edge_agent.supervisor import Supervisor, notify_systemd
+from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
+from edge_agent.uplink.body import UplinkBody
+from edge_agent.uplink.build import make_uplink
+
+log = logging.getLogger(__name__)
+
+_TURN_S = 1.0
+_HEALTH_S = 30.0
+_INCIDENTS = 20
+
+
+class Tally:
+    """What has been committed since the start."""
+
+    def __init__(self) -> None:
+        self.commits = self.rows = self.readings = self.body_bytes = 0
+        self.newest: tuple[int, ...] = ()
+
+    def add(self, committed: Committed) -> None:
+        self.commits += 1
+        self.rows += committed.rows
+        self.readings += committed.readings
+        self.body_bytes += committed.body_bytes
+        self.newest = committed.newest
+
+
+class EventClock:
+    """In a replay as fast as possible: the agent's parts live in the engine's time."""
+
+    def __init__(self, real: SystemClock) -> None:
+        self.boot = real.boot
+        self.runner: Runner | None = None
+        self._start = real.now()
+
+    def now(self) -> Stamp:
+        return self.runner.now if self.runner and self.runner.handled else self._start
+
+    def mono_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+class Agent:
+    """One site, built. `run` returns when it was asked to stop, or with `end_with_input` when all sources ended."""
+
+    def __init__(self, assembly: Assembly, *, record: Path | None = None, end_with_input: bool = False) -> None:
+        self.assembly = assembly
+        self.site = assembly.site
+        self._end_with_input = end_with_input
+        self.health = Health()
+        self.inbox = Inbox()
+        self.clock = SystemClock()
+        self._unpaced = bool(self.site.source) and all(_unpaced(s) for s in self.site.source)
+        self._event_clock = EventClock(self.clock) if self._unpaced else None
+        self.news = self.inbox.feed("agent")
+        self.supervisor = Supervisor(self.clock, self.health, self.news.offer)
+        self._links = Links()
+        self._started_s = time.monotonic()
+        self._health_due_s = 0.0
+        self._incident_asked = threading.Event()
+        self._build(record)
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def _build(self, record: Path | None) -> None:
+        self._source_of = {source.name: source.name for source in self.site.source}
+        for name, fields in self.assembly.fields.items():
+            self._source_of |= {path.rpartition(".")[0]: name for path in fields if "." in path}
+        self._build_store()
+        self.engine = Engine(self.assembly.plan, epoch=self.writer.epoch)
+        self.lanes = self._build_lanes()
+        self.actuators = {a.name: self._actuator(a) for a in self.site.actuator}
+        self.sources = {s.name: self._source(s) for s in self.site.source}
+        self._build_logs(record)
+        self.runner = Runner(
+            self.engine, self.inbox, self.clock, keep=self._keep, actuators=self.actuators, lanes=self.lanes,
+            sinks=self._sinks, watch=self._watch, unpaced=self._unpaced,
+        )  # fmt: skip
+        if self._event_clock:
+            self._event_clock.runner = self.runner
+            self.runner.begin_at(self.clock.now())
+        self.uplink = self._build_uplink()
+        self.control = Control(self)
+        self.api = ApiBody(Path(self.site.agent.run_dir) / "agent.sock", self.control.verbs(), self.clock)
+
+    def _build_store(self) -> None:
+        agent, store = self.site.agent, self.site.store
+        self.writer = open_store(
+            Path(agent.data_dir) / "store", gateway=agent.gateway, quota_bytes=size_bytes(store.quota),
+            clock=self.clock,
+        )  # fmt: skip
+        options = Options(
+            commit_interval_ns=parse_duration(store.commit_interval), row_limit_bytes=size_bytes(store.row_limit)
+        )
+        self.store = StoreBody(
+            self.writer, clock=self.clock, describe=self._describe, options=options,
+            on_health=partial(self.supervisor.report, "store"),
+        )  # fmt: skip
+        self.store.on_commit.append(self._committed)
+        self.committed = Tally()
+
+    def _build_lanes(self) -> dict[str, Lane]:
+        workers: dict[str, WorkerProcess] = {}
+        lanes = {}
+        for model in self.site.model:
+            shared = model.worker or f"lane {model.name}"
+            if shared not in workers:
+                workers[shared] = WorkerProcess(spawner=self.supervisor.spawner, memory_mb=model.memory_mb)
+            lanes[model.name] = self._lane(model, workers[shared])
+        return lanes
+
+    def _lane(self, model: ModelConfig, worker: WorkerProcess) -> Lane:
+        package = self.assembly.packages[model.name]
+        manifest = package.manifest
+        options = LaneOptions(
+            model.policy or manifest.policy, model.deadline_ms or manifest.deadline_ms,
+            model.threads or manifest.threads, model.providers, model.delegate or "", max_rate_hz=model.max_rate_hz,
+        )  # fmt: skip
+        views = self._views(model.input) if isinstance(model.input, str) else ()
+        view = _view(package)
+        return Lane(
+            model.name, package, options, worker=worker, clock=self._time(),
+            post=self.inbox.feed(f"lane:{model.name}", limit=1_000_000).offer,
+            counters=self.health.part(f"lane:{model.name}"), view_index=views.index(view) if view else 0,
+        )  # fmt: skip
+
+    def _views(self, camera: str) -> tuple[ImageView, ...]:
+        """What all lanes of a camera ask of it, each view once."""
+        asked = [_view(self.assembly.packages[m.name]) for m in self.site.model if m.input == camera]
+        return tuple(dict.fromkeys(view for view in asked if view))
+
+    def _source(self, config: SourceConfig) -> SourceBody:
+        feed = self.inbox.feed(config.name, rate_hz=None if self._unpaced else config.max_rate)
+        part = self.health.part(config.name)
+        context = DriverContext(
+            config.name, self._time(), part, self.supervisor.spawner, self._links,
+            self.assembly.fields[config.name], self._views(config.name),
+        )  # fmt: skip
+        opener = partial(driver("source", config.kind).open, config.driver, context)
+        takers = [self.lanes[m.name] for m in self.site.model if m.input == config.name]
+        return SourceBody(
+            config.name, opener=opener, feed=feed, takers=takers, clock=self._time(), health=part,
+            unpaced=self._unpaced,
+        )  # fmt: skip
+
+    def _actuator(self, config: ActuatorConfig) -> ActuatorBody:
+        part = self.health.part(config.name)
+        context = DriverContext(config.name, self.clock, part, self.supervisor.spawner, self._links)
+        return ActuatorBody(
+            config.name, opener=partial(driver("actuator", config.kind).open, config.driver, context),
+            deadline_s=parse_duration(config.deadline) / 1e9, clock=self.clock, health=part,
+            post=self.inbox.feed(f"actuator:{config.name}").offer,
+        )  # fmt: skip
+
+    def _build_logs(self, record: Path | None) -> None:
+        run_dir = Path(self.site.agent.run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        head = partial(
+            event_log.header, epoch=self.writer.epoch, boot=self.clock.boot, site_sha256=self.assembly.sha256,
+            version=__version__,
+        )  # fmt: skip
+        size = self.site.agent.event_log_mb * 1_000_000
+        self._ring = event_log.Ring(run_dir / "events", head(whole=False), size)
+        self._record = event_log.Recorder(record, head(whole=True)) if record else None
+        self._sinks: list[event_log.EventSink] = [self._ring]
+        if self._record:
+            self._sinks.append(self._record)
+
+    def _build_uplink(self) -> UplinkBody | None:
+        return make_uplink(
+            self.site, self.writer.epoch, self.writer.start_no, self.store.outbox(), clock=self.clock,
+            health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self._inbound,
+            rng=random.Random(),  # noqa: S311 - jitter
+        )  # fmt: skip
+
+    def _time(self) -> Clock:
+        return self._event_clock or self.clock
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Raises the Fatal error that ended it, if one did."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.supervisor.ask_stop())
+        try:
+            self._start()
+            self.supervisor.serve(_TURN_S, self._on_turn)
+        finally:
+            self._stop()
+        if self.supervisor.fatal:
+            raise self.supervisor.fatal
+
+    def _start(self) -> None:
+        supervisor = self.supervisor
+        supervisor.start(self.store)
+        supervisor.start(self.runner, fatal=True)
+        for lane in self.lanes.values():
+            supervisor.start(lane)
+        for actuator in self.actuators.values():
+            supervisor.start(actuator)
+        if self.uplink:
+            supervisor.start(self.uplink)
+        supervisor.start(self.api)
+        for source in self.sources.values():
+            supervisor.start(source)
+        notify_systemd("READY=1")
+
+    def _on_turn(self) -> None:
+        now = time.monotonic()
+        if self.uplink and now >= self._health_due_s:
+            self._health_due_s = now + _HEALTH_S
+            self.uplink.publish_latest("health", msgspec.json.encode(self.control.health_document()))
+        if self._incident_asked.is_set():
+            self._incident_asked.clear()
+            self._freeze()
+        if self._end_with_input and all(source.ended.is_set() for source in self.sources.values()):
+            self.supervisor.ask_stop()
+
+    def _stop(self) -> None:
+        """Upstream first: what is accepted still goes all the way to the disk."""
+        notify_systemd("STOPPING=1")
+        stop = self.supervisor.stop
+        left = stop([s.name for s in self.sources.values()])
+        if self._end_with_input:
+            self._settle()
+        left += stop([*(lane.name for lane in self.lanes.values()), self.runner.name])
+        left += stop([a.name for a in self.actuators.values()])
+        self.store.flush(5.0)
+        left += stop(["uplink", "api", "store"])
+        if left:
+            log.warning("did not stop in time: %s", ", ".join(left))
+
+    def _settle(self) -> None:
+        """The end of a replay: lanes answer what they have, and what is committed is delivered while that works."""
+        while self._busy() and not self.supervisor.fatal:
+            self.supervisor.spawner.serve(0.05)
+        self.store.flush(30.0)
+        while self.uplink and self.uplink.to_dict()["connected"] and self._waiting():
+            self.supervisor.spawner.serve(0.05)
+
+    def _waiting(self) -> bool:
+        return any(self.writer.outgoing.waiting(prio) for prio in PRIORITIES)
+
+    def _busy(self) -> bool:
+        return any(feed.pending for feed in self.inbox.feeds()) or any(lane.busy for lane in self.lanes.values())
+
+    # -- what other threads report ---------------------------------------------------------------------------------
+
+    def _keep(self, effects: list[Effect]) -> None:
+        """The engine's thread. A replay waits for the store; live, the store sheds and declares."""
+        while self._unpaced and not self.store.wait_room(1.0):
+            self.runner.progress_ns = self.clock.mono_ns()
+        self.store.put(effects)
+
+    def _committed(self, committed: Committed) -> None:
+        """The store's thread, after each COMMIT."""
+        self.committed.add(committed)
+        for stream, cursor in committed.cursors.items():
+            source = self._source_of.get(stream)
+            if source is not None:
+                self.sources[source].ack(cursor)
+        if self.uplink:
+            self.uplink.wake()
+
+    def _describe(self, stream: str) -> StreamSpec:
+        """Units and group of a stream, from the source that has it."""
+        source = self._source_of.get(stream)
+        if source is None:
+            return StreamSpec()
+        group = next(s.group for s in self.site.source if s.name == source)
+        units = {}
+        for path, spec in self.assembly.fields[source].items():
+            owner, _, name = path.rpartition(".")
+            if spec.unit and (owner or source) == stream:
+                units[name] = spec.unit
+        return StreamSpec(group, units)
+
+    def _inbound(self, message: Inbound) -> None:
+        """The uplink's thread: commands from the backend are not carried out before they can be verified."""
+        self.health.part("uplink").quarantine("unauthorised command", message.body)
+
+    def _watch(self, item: Decision | Alert) -> None:
+        """The engine's thread: must be quick."""
+        if self._record:
+            self._record.decided(item)
+        if isinstance(item, Alert) and item.state == "raised":
+            self._incident_asked.set()
+
+    def _freeze(self) -> None:
+        folder = Path(self.site.agent.data_dir) / "incidents"
+        folder.mkdir(exist_ok=True)
+        self._ring.freeze(folder / f"{time.time_ns() // 1_000_000:015d}.events")
+        for old in sorted(folder.glob("*.events"))[:-_INCIDENTS]:
+            old.unlink()
+
+
+def _unpaced(source: SourceConfig) -> bool:
+    return getattr(source.driver, "speed", 1.0) == "max"
+
+
+def _view(package: Package) -> ImageView | None:
+    takes = package.manifest.input
+    return takes.view.image_view() if isinstance(takes, ImageInput) else None

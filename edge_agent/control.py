@@ -1,0 +1,143 @@
+"""What people and programs may ask of a running agent: the verbs of the control socket, and the status document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edge_agent import __version__
+from edge_agent.api import Caller, Refusal, Verb
+from edge_agent.lane_state import FULL
+from edge_agent.types import Alert, ClockQuality, Command, Value
+
+if TYPE_CHECKING:
+    from edge_agent.agent import Agent
+
+_COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
+_MAX_HOLD_S = 7 * 86_400
+
+
+class Control:
+    """Reads the parts of an agent; asks the engine through its inbox, never directly."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._started_s = time.monotonic()
+
+    def verbs(self) -> dict[str, Verb]:
+        return {
+            "status": lambda _, __: self.status(),
+            "ping": lambda _, __: {"version": __version__},
+            **{name: self._commander(name) for name in _COMMANDS},
+        }
+
+    def _commander(self, name: str) -> Verb:
+        def command(caller: Caller, args: Mapping[str, Any]) -> object:
+            if not caller.operator:
+                raise Refusal("forbidden", f"{name} needs an operator: root, or a member of the socket's group")
+            self._check(name, args)
+            stamp = self._agent.clock.now()
+            self._agent.news.offer([Command(name, dict(args), f"uid {caller.uid}", stamp)])
+            return {"accepted": name}
+
+        return command
+
+    def _check(self, name: str, args: Mapping[str, Value]) -> None:
+        unknown = set(args) - set(_COMMANDS[name])
+        if unknown:
+            raise Refusal("bad_args", f"{name} takes {', '.join(_COMMANDS[name])}, not {', '.join(sorted(unknown))}")
+        if name == "ack":
+            if args.get("alert") not in {a.alert_id for a in self._agent.engine.raised()}:
+                raise Refusal("unknown_alert", f"no raised alert {args.get('alert')!r}")
+            return
+        if args.get("rule") not in self._agent.engine.phases():
+            raise Refusal("unknown_rule", f"no rule {args.get('rule')!r}")
+        for_s = args.get("for_s", 1)
+        if isinstance(for_s, bool | str) or not 0 < for_s <= _MAX_HOLD_S:
+            raise Refusal("bad_args", f"for_s is a number of seconds up to {_MAX_HOLD_S}")
+
+    def status(self) -> dict[str, Any]:
+        """Verdict first; ages, not instants."""
+        agent = self._agent
+        now = agent.clock.now()
+        alerts = [_alert(a, now.mono_ns) for a in agent.engine.raised()]
+        trouble = self._trouble()
+        return {
+            "ok": not trouble,
+            "trouble": trouble,
+            "gateway": agent.site.agent.gateway,
+            "version": __version__,
+            "epoch": agent.writer.epoch,
+            "start_no": agent.writer.start_no,
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "clock": "synced" if now.quality is ClockQuality.SYNCED else "guessed",
+            "rung": agent.engine.rung,
+            "rules": agent.engine.phases(),
+            "alerts": alerts,
+            "engine": {
+                "handled": agent.runner.handled,
+                "latency": agent.runner.latency.to_dict(),
+                "shed": agent.inbox.shed(),
+            },
+            "lanes": [self._lane(name, now.mono_ns) for name in agent.lanes],
+            "sources": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.sources],
+            "actuators": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.actuators],
+            "store": self._store(),
+            "uplink": agent.uplink.to_dict() if agent.uplink else {"connected": False, "reason": "no uplink"},
+            "parked": agent.supervisor.parked(),
+        }
+
+    def health_document(self) -> dict[str, Any]:
+        """For `up/health`."""
+        return {"schema": "health/1", "gw": self._agent.site.agent.gateway, **self.status()}
+
+    def _lane(self, name: str, mono_ns: int) -> dict[str, Any]:
+        agent = self._agent
+        state = agent.engine.lanes()[name]
+        manifest = agent.assembly.packages[name].manifest
+        return {
+            **agent.health.part(f"lane:{name}").to_dict(mono_ns),
+            "name": name,
+            "trust": state.trust,
+            "fresh": state.fresh,
+            "model": f"{manifest.name} {manifest.version}",
+            "latency": agent.lanes[name].latency.to_dict(),
+        }
+
+    def _store(self) -> dict[str, Any]:
+        agent = self._agent
+        tally = agent.committed
+        files = [agent.writer.path, agent.writer.path.with_name(agent.writer.path.name + "-wal")]
+        return {
+            "failing": agent.store.failing,
+            "commits": tally.commits,
+            "rows": tally.rows,
+            "readings": tally.readings,
+            "body_bytes": tally.body_bytes,
+            "newest": list(tally.newest),
+            "file_bytes": sum(f.stat().st_size for f in files if f.exists()),
+            "quota_bytes": agent.writer.limits.quota_bytes,
+        }
+
+    def _trouble(self) -> list[str]:
+        """What is not as it should be, in words, worst first."""
+        agent = self._agent
+        trouble = [f"{name} was parked after repeated bugs" for name in agent.supervisor.parked()]
+        if agent.engine.rung != FULL:
+            poor = [f"{n} {lane.trust}" for n, lane in agent.engine.lanes().items() if lane.trust != "trusted"]
+            trouble.append(f"rung {agent.engine.rung}: {', '.join(poor)}")
+        for part in agent.health.parts():
+            if part.up is False:
+                trouble.append(f"{part.name}: {part.reason or 'down'}")
+        return trouble
+
+
+def _alert(alert: Alert, mono_ns: int) -> dict[str, Any]:
+    return {
+        "alert_id": alert.alert_id,
+        "dedupe_key": alert.dedupe_key,
+        "severity": alert.severity,
+        "text": alert.text,
+        "age_s": round((mono_ns - alert.stamp.mono_ns) / 1e9, 1),
+    }
