@@ -29,6 +29,7 @@ class Control:
         return {
             "status": lambda _, __: self.status(),
             "ping": lambda _, __: {"version": __version__},
+            "latency": lambda _, __: {"counts": self._agent.runner.latency.counts()},
             **{name: self._commander(name) for name in _COMMANDS},
         }
 

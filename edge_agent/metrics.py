@@ -52,19 +52,17 @@ class Histogram:
                 return min(edge, self.max_us) / 1e3
         return self.max_us / 1e3
 
-    def since(self, earlier: Histogram) -> Histogram:
-        """What was added after `earlier` was copied; `max_us` is the whole life's."""
-        out = Histogram()
-        out._counts = [a - b for a, b in zip(self._counts, earlier._counts, strict=True)]
-        out.count = self.count - earlier.count
-        out.sum_us = self.sum_us - earlier.sum_us
-        out.max_us = self.max_us
-        return out
+    def counts(self) -> list[int]:
+        """A copy, for `of`: how a histogram crosses a socket or stands still while it is compared."""
+        return list(self._counts)
 
-    def copy(self) -> Histogram:
-        out = Histogram()
-        out._counts = list(self._counts)
-        out.count, out.sum_us, out.max_us = self.count, self.sum_us, self.max_us
+    @classmethod
+    def of(cls, counts: Sequence[int]) -> Histogram:
+        """From `counts` of another, or from the difference of two; the sum and the maximum are not in it."""
+        out = cls()
+        out._counts = list(counts)
+        out.count = sum(counts)
+        out.max_us = 2**63
         return out
 
     def to_dict(self) -> dict[str, float]:

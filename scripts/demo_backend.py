@@ -51,6 +51,11 @@ class DemoBackend:
         with self._lock:
             return self._tally.verdict(committed)
 
+    def received(self, stream: str) -> int:
+        """Any thread: how many numbers of this stream are held, of all gateways and epochs."""
+        with self._lock:
+            return sum(len(ranges) for (_, _, name), ranges in self._tally.received.items() if name == stream)
+
     def online(self, gateway: str) -> bool | None:
         """What its birth or will said last."""
         return self._tally.online.get(gateway)
