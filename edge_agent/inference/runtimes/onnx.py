@@ -1,0 +1,76 @@
+"""ONNX models by onnxruntime: one thread, CPU, unless the site says otherwise. The only importer of onnxruntime."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from edge_agent.errors import Rejected
+from edge_agent.inference.manifest import Manifest
+from edge_agent.inference.runtimes.runtime import Array, RuntimeOptions, TensorInfo, choose, only_input
+
+_CPU = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+_DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
+
+
+def _error_classes() -> tuple[type[Exception], ...]:
+    """onnxruntime has a class an error code, and no common base but Exception."""
+    kinds = vars(ort.capi.onnxruntime_pybind11_state).values()
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+_REFUSALS: tuple[type[Exception], ...] = (*_error_classes(), ValueError, MemoryError)
+
+
+class OnnxRuntime:
+    """A session. A provider that was asked for and is not the one that runs is an error, not a slower model."""
+
+    def __init__(self, path: Path, manifest: Manifest, options: RuntimeOptions) -> None:
+        self._session = session = _open(path, options)
+        self.input = only_input([_info(t) for t in session.get_inputs()], manifest)
+        self.output = choose([_info(t) for t in session.get_outputs()], manifest.output, "output")
+        self.backend = f"onnxruntime {ort.__version__} {session.get_providers()[0]}"
+        self._wanted = [self.output.name]
+
+    def run(self, tensor: Array) -> Array:
+        try:
+            output: Array = self._session.run(self._wanted, {self.input.name: tensor})[0]
+        except _REFUSALS as e:
+            raise Rejected(f"onnxruntime: {_first_line(e)}", hint="test the model with its golden samples") from e
+        return output
+
+
+def _open(path: Path, options: RuntimeOptions) -> Any:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _ERRORS_ONLY
+    # a spinning thread would take the core that sensors and rules need
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = list(options.providers) or [_CPU]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            session = ort.InferenceSession(str(path), settings, providers=wanted)
+    except _REFUSALS as e:
+        raise Rejected(f"onnxruntime refuses the model: {_first_line(e)}", hint="export the model again") from e
+    actual = session.get_providers()
+    if wanted[0] != actual[0] and _CPU not in wanted:
+        available = ", ".join(ort.get_available_providers())
+        reason = f"asked for {wanted[0]}, but the session fell back to {actual[0]}"
+        hint = f"available here: {available}; add {_CPU} to providers to allow the fallback"
+        raise Rejected(reason, hint=hint)
+    return session
+
+
+def _info(tensor: Any) -> TensorInfo:
+    shape = tuple(d if isinstance(d, int) and d > 0 else -1 for d in tensor.shape)
+    return TensorInfo(tensor.name, _DTYPES.get(tensor.type, tensor.type), shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:300]
