@@ -66,7 +66,7 @@ def decode_row(body: bytes) -> messages.RowMessage:
     text = inflate(body)
     try:
         row = _row.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Rejected(f"a row's body is no message of this version: {error}", item=text[:64]) from error
     if isinstance(row, messages.Tele) and not all(map(_even, row.seg)):
         raise Rejected("a segment's columns differ in length", item=text[:64])

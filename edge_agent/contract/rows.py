@@ -59,7 +59,7 @@ def milliseconds(ns: int) -> int:
 
 
 class RowEncoder:
-    """Encodes the messages of one gateway in one epoch."""
+    """Encodes the messages of one gateway in one epoch. Raises UnicodeEncodeError for a text that is no Unicode."""
 
     def __init__(self, gateway: str, epoch: str) -> None:
         self.gateway = gateway

@@ -105,7 +105,7 @@ class TeleBuilder:
         self._values += len(reading.values)
 
     def close(self) -> tuple[list[Draft], list[tuple[str, int]]]:
-        """The rows of all that was appended, and the (stream, seq) of readings too large for any row."""
+        """The rows of all that was appended, and the (stream, seq) of readings that no row can carry."""
         drafts: list[Draft] = []
         refused: list[tuple[str, int]] = []
         for base in self._bases:
@@ -140,9 +140,12 @@ class TeleBuilder:
         drafts: list[Draft],
         refused: list[tuple[str, int]],
     ) -> None:
-        """Encodes in one row, or in as many as the limit asks for."""
-        draft = self._encode(stamp, group, buffers)
-        if len(draft.body) <= self._limit_bytes:
+        """Encodes in one row, or in as many as the limit asks for; what no row can carry is refused alone."""
+        try:
+            draft = self._encode(stamp, group, buffers)
+        except UnicodeEncodeError:  # a text with half a surrogate pair is no JSON
+            draft = None
+        if draft is not None and len(draft.body) <= self._limit_bytes:
             drafts.append(draft)
         elif len(buffers) == 1 and len(buffers[0].records) == 1:
             refused.append((buffers[0].stream, buffers[0].records[0].seq))

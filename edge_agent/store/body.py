@@ -18,7 +18,7 @@ from edge_agent.errors import Retryable
 from edge_agent.ports import Clock
 from edge_agent.store.database import PAGE_BYTES, Damaged, Full
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.intake import Batch, Intake, Kept
+from edge_agent.store.intake import Batch, Intake, number_of
 from edge_agent.store.outbox import Outbox
 from edge_agent.store.ring import Ring
 from edge_agent.store.writer import Committed, TimeFix, Writer
@@ -125,7 +125,7 @@ class StoreBody:
         append = self._builder.append
         for start in range(0, len(batch.effects), _PIECE):
             for effect in batch.effects[start : start + _PIECE]:
-                if type(effect) is Record:
+                if isinstance(effect, Record):
                     append(effect)
                 else:
                     self._absorb_single(effect)
@@ -134,29 +134,39 @@ class StoreBody:
                 full = True
         return full
 
-    def _absorb_single(self, effect: Kept) -> None:
-        encoder = self._writer.encoder
+    def _absorb_single(self, effect: RecordPrediction | Decision | Alert | Gap | TimeFix) -> None:
         match effect:
-            case Decision():
-                self._keep(encoder.decision(effect))
-            case Alert():
-                self._keep(encoder.alert(effect))
-            case RecordPrediction():
-                draft = encoder.prediction(effect)
-                whole = len(draft.body) <= self._options.row_limit_bytes
-                self._keep(draft if whole else encoder.prediction(effect, detail=False))
             case Gap():
                 self._writer.declare(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
             case TimeFix():
                 self._writer.fix_time(effect)
+            case _:
+                self._keep(effect)
 
-    def _keep(self, draft: Draft) -> None:
-        """What is too large for any row is declared instead."""
-        if len(draft.body) <= self._options.row_limit_bytes:
+    def _keep(self, effect: RecordPrediction | Decision | Alert) -> None:
+        """What no row can carry is declared instead."""
+        limit_bytes = self._options.row_limit_bytes
+        try:
+            draft = self._encode(effect)
+        except UnicodeEncodeError:
+            draft = None
+        if draft is not None and len(draft.body) <= limit_bytes:
             self._ring.add((draft,))
-            return
-        for stream, first, last in draft.segments:
-            self._writer.declare(stream, self._writer.epoch, first, last, "rejected")
+        else:
+            stream, seq = number_of(effect)
+            self._writer.declare(stream, self._writer.epoch, seq, seq, "rejected")
+
+    def _encode(self, effect: RecordPrediction | Decision | Alert) -> Draft:
+        encoder = self._writer.encoder
+        match effect:
+            case Decision():
+                return encoder.decision(effect)
+            case Alert():
+                return encoder.alert(effect)
+        draft = encoder.prediction(effect)
+        if len(draft.body) > self._options.row_limit_bytes:
+            draft = encoder.prediction(effect, detail=False)
+        return draft
 
     def _close_rows(self) -> None:
         drafts, refused = self._builder.close()

@@ -128,16 +128,20 @@ class Intake:
         match effect:
             case Gap():
                 self._shed.add(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
-                return
-            case Record():
-                stream, seq = effect.reading.stream, effect.seq
-            case RecordPrediction():
-                stream, seq = infer_stream(effect.prediction.lane), effect.seq
-            case Decision():
-                stream, seq = DECISION_STREAM, effect.seq
-            case Alert():
-                stream, seq = ALERT_STREAM, effect.seq
-            case _:
-                return
-        self._shed.add(stream, self._epoch, seq, seq, "overload")
-        self.shed_total += 1
+            case Record() | RecordPrediction() | Decision() | Alert():
+                stream, seq = number_of(effect)
+                self._shed.add(stream, self._epoch, seq, seq, "overload")
+                self.shed_total += 1
+
+
+def number_of(effect: Record | RecordPrediction | Decision | Alert) -> tuple[str, int]:
+    """The stream and the number in it."""
+    match effect:
+        case Record():
+            return effect.reading.stream, effect.seq
+        case RecordPrediction():
+            return infer_stream(effect.prediction.lane), effect.seq
+        case Decision():
+            return DECISION_STREAM, effect.seq
+        case Alert():
+            return ALERT_STREAM, effect.seq
