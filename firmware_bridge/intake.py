@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from math import isfinite
+from typing import NamedTuple
 
 from firmware_bridge.clock import ClockMap
 from firmware_bridge.events import Batch, Cursor, Event, Gap, GapReason, Quality, Restarted
@@ -111,7 +112,7 @@ class Intake:
         return self._skip_to(lost.next, GapReason.OVERWRITTEN)
 
     def on_samples(
-        self, message: Samples, schema: Sequence[Stream | None], clock: ClockMap, now_ns: int
+        self, message: Samples, schema: Sequence[Column | None], clock: ClockMap, now_ns: int
     ) -> Batch | Gap | None:
         """The new samples; a gap when they came too fast; None for duplicates. Raises MissingBefore."""
         ahead = distance(self.expected, message.first)
@@ -153,17 +154,48 @@ class Intake:
         return True
 
 
+class Column(NamedTuple):
+    """One stream as `_clean` wants it. `kind` is the Python type of a value that needs no second look."""
+
+    stream: Stream
+    kind: type
+    low: Value
+    high: Value
+    zero: Value
+
+
+_KINDS: dict[ValueType, tuple[type, Value]] = {
+    ValueType.BOOL: (bool, False),
+    ValueType.I32: (int, 0),
+    ValueType.U32: (int, 0),
+    ValueType.F32: (float, 0.0),
+}
+
+
+def column(stream: Stream | None) -> Column | None:
+    """The column of a usable stream."""
+    if stream is None:
+        return None
+    kind, zero = _KINDS[stream.type]
+    # An infinite range would let infinities pass as good.
+    plain = isfinite(stream.min) and isfinite(stream.max)
+    return Column(stream, kind if plain else type(None), stream.min, stream.max, zero)
+
+
 def _clean(
-    streams: tuple[int, ...], raw: list[Value | None], schema: Sequence[Stream | None]
+    streams: tuple[int, ...], raw: list[Value | None], schema: Sequence[Column | None]
 ) -> tuple[tuple[Value | None, ...], bytes]:
     values: list[Value | None] = []
-    quality = bytearray()
+    quality = bytearray(len(streams))
     known = len(schema)
-    for index, value in zip(streams, raw, strict=True):
-        stream = schema[index] if 0 <= index < known else None
-        cleaned, grade = _grade(value, stream)
+    for at, (index, value) in enumerate(zip(streams, raw, strict=True)):
+        found = schema[index] if 0 <= index < known else None
+        if found and type(value) is found.kind and value is not None and found.low <= value <= found.high:
+            # -0.0 becomes 0.0.
+            values.append(value or found.zero)
+            continue
+        cleaned, quality[at] = _grade(value, found.stream if found else None)
         values.append(cleaned)
-        quality.append(grade)
     return tuple(values), bytes(quality)
 
 

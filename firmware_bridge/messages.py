@@ -370,7 +370,7 @@ def _payload(data: bytes) -> dict[int, Any]:
     if type(payload) is not dict or stream.tell() != len(data):
         raise BadMessage("payload is not exactly one map")
     keys = list(payload)
-    if any(type(key) is not int or key < 0 for key in keys) or keys != sorted(keys):
+    if not set(map(type, keys)) <= {int} or keys != sorted(keys) or (keys and keys[0] < 0):
         raise BadMessage("payload keys are not ascending unsigned integers")
     return payload
 

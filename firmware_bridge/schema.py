@@ -16,7 +16,6 @@ class Schema:
     """Collects the entries that INFO announced; entry numbers beyond it are ignored."""
 
     def __init__(self) -> None:
-        self.streams: list[Stream | None] = []
         self.device: Device | None = None
         self._info: Info | None = None
         self._entries: dict[tuple[type[Stream | Actuator], int], Stream | Actuator] = {}
@@ -57,12 +56,11 @@ class Schema:
         names: set[str] = set()
         streams = [self._checked(Stream, i, names, refused) for i in range(info.streams)]
         actuators = [self._checked(Actuator, i, names, refused) for i in range(info.actuators)]
-        self.streams = [entry if isinstance(entry, Stream) else None for entry in streams]
         self.device = Device(
             printable(info.device),
             printable(info.firmware),
             info.boot,
-            tuple(self.streams),
+            tuple(entry if isinstance(entry, Stream) else None for entry in streams),
             tuple(entry if isinstance(entry, Actuator) else None for entry in actuators),
             info.silence_ms,
             info.ring,

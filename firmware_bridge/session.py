@@ -31,7 +31,7 @@ from firmware_bridge.events import (
     WrongDevice,
 )
 from firmware_bridge.frame import Decoder, FrameCounters, seal
-from firmware_bridge.intake import Intake, MissingBefore, RateLimit, distance
+from firmware_bridge.intake import Column, Intake, MissingBefore, RateLimit, column, distance
 from firmware_bridge.messages import (
     VERSION,
     Ack,
@@ -112,6 +112,7 @@ class Session:
         self._decoder = Decoder()
         self._intake = Intake(durable, RateLimit(self._limits.max_samples_per_s))
         self._schema = Schema()
+        self._columns: list[Column | None] = []
         self._commands = Commands(self._limits.settle_ns)
         self._out = bytearray()
         self._seq = 0
@@ -356,7 +357,9 @@ class Session:
         durable = self._intake.durable
         if durable is not None and durable.next != self._intake.expected:
             self._send_ack(resend=self._intake.expected)
-        return [Ready(self._schema.finish(), self._intake.cursor)]
+        device = self._schema.finish()
+        self._columns = [column(stream) for stream in device.streams]
+        return [Ready(device, self._intake.cursor)]
 
     def _on_numbered(self, message: Samples | Lost, now_ns: int) -> list[Event]:
         if message.boot != self._intake.boot:
@@ -366,7 +369,7 @@ class Session:
             if isinstance(message, Lost):
                 event: Batch | Gap | None = self._intake.on_lost(message)
             else:
-                event = self._intake.on_samples(message, self._schema.streams, self.clock, now_ns)
+                event = self._intake.on_samples(message, self._columns, self.clock, now_ns)
         except MissingBefore:
             self._ask_again(now_ns)
             return []

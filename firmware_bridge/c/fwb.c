@@ -19,7 +19,7 @@ enum {
     INFO = 0x41, STREAM, ACTUATOR, SAMPLES, LOST, PONG, RECEIPT, SAFE, LOG, HEALTH
 };
 
-enum { MAX_STREAMS = 64, MAX_ACTUATORS = 32, MAX_SAMPLES = 85, MAX_KEYS = 5 };
+enum { MAX_STREAMS = 64, MAX_ACTUATORS = 32, MAX_SAMPLES = 85, MAX_KEYS = 5, FRAMES_PER_POLL = 16 };
 
 /* Serial number order (RFC 1982): u32 counters wrap. */
 static int before(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
@@ -779,7 +779,8 @@ void fwb_poll(fwb_t *b)
 {
     if (!b->config) return;
     watch_host(b);
-    while (drain(b) && compose(b)) { }
+    /* Bounded, so that a fast line and a full ring do not keep the caller from receiving. */
+    for (int frames = 0; drain(b) && frames < FRAMES_PER_POLL && compose(b); frames++) { }
 }
 
 int fwb_log(fwb_t *b, uint8_t level, const char *text)

@@ -211,8 +211,8 @@ void fwb_receive(fwb_t *bridge, const uint8_t *data, size_t size);
 /* Call when the line was reopened (USB plugged in again): forgets the unfinished frame both ways. Samples stay. */
 void fwb_reconnected(fwb_t *bridge);
 
-/* Sends what the line takes now, and enters the safe state when it is time. Never waits. Call it at least every few ms:
- * the safe state comes at most one call later than silence_ms. */
+/* Sends what the line takes now, at most 16 frames, and enters the safe state when it is time. Never waits. Call it at
+ * least every few ms: the safe state comes at most one call later than silence_ms. */
 void fwb_poll(fwb_t *bridge);
 
 /* Records one sample of `stream`, stamped now. When the ring is full the oldest is overwritten and will be declared.

@@ -1,4 +1,4 @@
-"""The C library as a device, through ctypes: the same code that runs on a microcontroller, on a clock that tests set."""
+"""The C library as a device, through ctypes: the code that runs on a microcontroller, on a clock that tests set."""
 
 from __future__ import annotations
 
@@ -16,8 +16,17 @@ import pytest
 C_DIR = Path(__file__).parents[2] / "firmware_bridge" / "c"
 VECTORS = C_DIR.parent / "vectors"
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wpedantic")
-STATS = ("good", "crc_errors", "bad_frames", "oversize", "bad_messages", "unknown", "overwritten", "log_dropped",
-         "safe_entries")
+STATS = (
+    "good",
+    "crc_errors",
+    "bad_frames",
+    "oversize",
+    "bad_messages",
+    "unknown",
+    "overwritten",
+    "log_dropped",
+    "safe_entries",
+)
 
 
 def vectors(name: str) -> list[dict]:
@@ -48,8 +57,19 @@ def build_folder() -> Path:
 def library() -> c.CDLL:
     need("gcc")
     target = build_folder() / f"libsim-{os.getpid()}.so"
-    run("gcc", *WARNINGS, "-O2", "-fPIC", "-shared", "-DFWB_RX_MAX=254", f"-I{C_DIR}",
-        Path(__file__).with_name("sim.c"), C_DIR / "fwb.c", "-o", target)
+    run(
+        "gcc",
+        *WARNINGS,
+        "-O2",
+        "-fPIC",
+        "-shared",
+        "-DFWB_RX_MAX=254",
+        f"-I{C_DIR}",
+        Path(__file__).with_name("sim.c"),
+        C_DIR / "fwb.c",
+        "-o",
+        target,
+    )
     lib = c.CDLL(str(target))
     target.unlink()
     lib.sim_new.restype = c.c_void_p
@@ -86,9 +106,15 @@ class SimDevice:
     def __init__(self, boot: int = 7, ring: int = 256, previous: tuple[int, int] | None = None) -> None:
         self._lib = library()
         prev_boot, prev_next = previous or (0, 0)
-        self._sim = c.c_void_p(self._lib.sim_new(
-            c.c_uint32(boot), c.c_uint32(ring), int(previous is not None), c.c_uint32(prev_boot), c.c_uint32(prev_next)
-        ))
+        self._sim = c.c_void_p(
+            self._lib.sim_new(
+                c.c_uint32(boot),
+                c.c_uint32(ring),
+                int(previous is not None),
+                c.c_uint32(prev_boot),
+                c.c_uint32(prev_next),
+            )
+        )
         self._buffer = c.create_string_buffer(1 << 20)
         self.boot = boot
 

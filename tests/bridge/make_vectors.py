@@ -1,19 +1,13 @@
-"""Writes firmware_bridge/vectors/. Run it by hand when PROTOCOL.md changes, and read the difference before committing.
+"""Writes firmware_bridge/vectors/. Run it when PROTOCOL.md changes, and read the difference before committing.
 
-    python tests/bridge/make_vectors.py
+python -m tests.bridge.make_vectors
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from zlib import crc32
-
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-
-from device import VECTORS, SimDevice, raw
 
 from firmware_bridge.frame import Decoder, cobs_encode, seal
 from firmware_bridge.messages import (
@@ -37,6 +31,8 @@ from firmware_bridge.messages import (
     decode,
     encode,
 )
+
+from .device import VECTORS, SimDevice, raw
 
 U32, U64 = 2**32 - 1, 2**64 - 1
 
@@ -167,7 +163,7 @@ def conversation() -> list[dict[str, object]]:
     step(60, Ack(7, 2, 2))
     step(70, Command(7, 1, 0, 50.0, 1000), Command(7, 1, 0, 50.0, 1000), Command(7, 2, 0, 101.0, 1000))
     step(2000, Command(7, 3, 1, 3, 1999), Command(7, 4, 9, 3, 9999), Command(7, 5, 1, 3.0, 9999))
-    device.log(2, "Ventil klemmt ".encode() * 4 + "1234567äöü".encode())
+    device.log(2, b"Ventil klemmt " * 4 + "1234567äöü".encode())
     step(1_100_000)
     step(1_200_000, Ping(3), Command(6, 6, 1, 3, 9_999_999))
     return steps

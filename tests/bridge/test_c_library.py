@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cable import Process
-from device import C_DIR, WARNINGS, need, run
-from owner import Owner
-from test_differential import line_noise
+
+from .cable import Process
+from .device import C_DIR, WARNINGS, need, run
+from .owner import Owner
+from .test_differential import line_noise
 
 HERE = Path(__file__).parent
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -78,10 +79,26 @@ def test_the_arduino_sketch_works_as_it_stands(tmp_path):
     target = tmp_path / "sketch"
     sketch = C_DIR / "examples" / "arduino" / "arduino.ino"
     run("gcc", *WARNINGS, "-c", f"-I{C_DIR}", C_DIR / "fwb.c", "-o", tmp_path / "fwb.o")
-    run("g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", f"-I{C_DIR}", "-include", HERE / "arduino_core.h",
-        "-x", "c++", sketch, "-x", "none", tmp_path / "fwb.o", "-o", target)
+    run(
+        "g++",
+        "-std=c++11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{C_DIR}",
+        "-include",
+        HERE / "arduino_core.h",
+        "-x",
+        "c++",
+        sketch,
+        "-x",
+        "none",
+        tmp_path / "fwb.o",
+        "-o",
+        target,
+    )
     device = Process(target)
-    from cable import Cable
+    from .cable import Cable
 
     cable = Cable(tmp_path, device.fd)
     owner = Owner(cable.path)
@@ -95,6 +112,8 @@ def test_the_arduino_sketch_works_as_it_stands(tmp_path):
 
 
 def test_the_tools_that_were_missing_are_said():
-    missing = [tool for tool in ("gcc", "clang", "g++", "arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]
+    missing = [
+        tool for tool in ("gcc", "clang", "g++", "arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)
+    ]
     if missing:
         pytest.skip(f"not checked here: {', '.join(missing)}")

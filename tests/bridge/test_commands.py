@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from device import raw
-from world import MS, World
 
 from firmware_bridge.errors import CommandRefused
 from firmware_bridge.events import CommandEnded, CommandPending, Outcome, Restarted, SafeState
 from firmware_bridge.messages import Status
+
+from .device import raw
+from .world import MS, World
 
 VALVE, STEP, RATE, LAMP = range(4)
 

@@ -1,14 +1,15 @@
-"""From the device's ring to the host's commit: received + declared = produced, no wrong value, whatever the line does."""
+"""From the device's ring to the host's commit: received + declared = produced, no wrong value, on any line."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from world import World, ready
 
 from firmware_bridge.events import Batch, Gap, GapReason, Restarted, Silent
 from firmware_bridge.session import Session, State
+
+from .world import World, ready
 
 
 def of(kind, events):
@@ -98,7 +99,7 @@ def test_a_reset_whose_counter_survives_has_a_gap_with_a_known_end():
     world.plug()
     world.run(500, sample_every_ms=5)
     settle(world)
-    received, declared, unknown = world.account()
+    _, declared, unknown = world.account()
     assert declared >= 40
     assert unknown == 0
     (gap,) = of(Gap, world.committed)

@@ -6,13 +6,14 @@ import random
 
 import cbor2
 import pytest
-from device import SimDevice, c_open, c_seal, need, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import messages as m
 from firmware_bridge.errors import BadMessage, UnknownType
 from firmware_bridge.frame import Decoder, cobs_decode, seal
+
+from .device import SimDevice, c_open, c_seal, need, vectors
 
 GOLDEN = [bytes.fromhex(row["wire"]) for row in vectors("frames.json")]
 
@@ -88,14 +89,21 @@ def test_ten_million_bytes_of_noise_same_counters(seed):
     compare(seed, 1_000_000)
 
 
-plain = st.integers(0, 2**64 - 1) | st.integers(-(2**33), -1) | st.booleans() | st.none() | st.sampled_from(
-    [m.Float32(1.5), "x", [1, 2], {1: [3]}]
+plain = (
+    st.integers(0, 2**64 - 1)
+    | st.integers(-(2**33), -1)
+    | st.booleans()
+    | st.none()
+    | st.sampled_from([m.Float32(1.5), "x", [1, 2], {1: [3]}])
 )
 
 
 @settings(max_examples=300)
-@given(st.integers(1, 4), st.dictionaries(st.sampled_from([0, 1, 2, 3, 4, 5, 30, 2**40]), plain, max_size=7),
-       st.binary(max_size=2))
+@given(
+    st.integers(1, 4),
+    st.dictionaries(st.sampled_from([0, 1, 2, 3, 4, 5, 30, 2**40]), plain, max_size=7),
+    st.binary(max_size=2),
+)
 def test_both_take_and_refuse_the_same_messages(kind, payload, tail):
     data = cbor2.dumps(dict(sorted(payload.items())), encoders={m.Float32: m._write_float32}) + tail
     if len(data) > 240:
@@ -114,7 +122,11 @@ def test_both_take_and_refuse_the_same_messages(kind, payload, tail):
 
 
 @settings(max_examples=300)
-@given(st.integers(0, 3), st.floats(width=32) | st.integers(-(2**31), 2**32 - 1) | st.booleans(), st.integers(0, 2**64 - 1))
+@given(
+    st.integers(0, 3),
+    st.floats(width=32) | st.integers(-(2**31), 2**32 - 1) | st.booleans(),
+    st.integers(0, 2**64 - 1),
+)
 def test_c_carries_out_exactly_what_python_would_send(index, value, deadline_us):
     device = SimDevice()
     device.feed(seal(1, 0, m.encode(m.Hello(1, 5))))

@@ -1,4 +1,4 @@
-"""frame.py: what is framed comes back; what is damaged does not; memory is bounded; one good frame is lost at most."""
+"""frame.py: what is framed comes back, what is damaged does not, one good frame is lost at most."""
 
 from __future__ import annotations
 

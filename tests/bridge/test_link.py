@@ -10,14 +10,15 @@ import time
 import tty
 
 import pytest
-from cable import Cable, Process
-from device import C_DIR, need, run
-from owner import Owner
 
 from firmware_bridge.errors import LinkDown, PortBusy
 from firmware_bridge.events import CommandPending, LogLine, Outcome, SafeState
 from firmware_bridge.link import Link, Port
 from firmware_bridge.session import Session
+
+from .cable import Cable, Process
+from .device import C_DIR, need, run
+from .owner import Owner
 
 
 @pytest.fixture(scope="session")
@@ -130,11 +131,11 @@ def test_noise_lets_no_wrong_value_through_and_loses_nothing(site):
 def test_the_port_that_comes_back_as_another_terminal_is_found_again(site):
     owner, cable, _ = site
     owner.ready()
-    before = os.readlink(cable.path)
+    before = cable.path.readlink()
     # The name moves to a new terminal while the old one stays open and mute.
     old_master, old_slave = cable._master, cable._slave
     cable.plug()
-    assert os.readlink(cable.path) != before
+    assert cable.path.readlink() != before
     owner.ready(5)
     assert owner.link.reconnects == 2
     os.close(old_slave)

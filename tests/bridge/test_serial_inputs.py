@@ -8,13 +8,14 @@ import tracemalloc
 
 import cbor2
 import pytest
-from device import SimDevice, raw
-from world import World
 
 from firmware_bridge import messages as m
 from firmware_bridge.events import Batch, Gap, GapReason, LineQuality, LogLine, Quality, Ready, Restarted
 from firmware_bridge.frame import Decoder, seal
 from firmware_bridge.session import Limits, Session, State
+
+from .device import SimDevice, raw
+from .world import World
 
 MS = 1_000_000
 INFO = m.Info(1, 9, 7, "dev", "1", 1, 0, 96, 1000, 0, 0, 0, 16, 0)
@@ -53,7 +54,9 @@ def test_35_bad_crc_drops_the_frame_counts_it_and_resynchronises():
     assert batch.values == (2.5,)
 
 
-@pytest.mark.parametrize("payload", ["", "bb00", "a4001b", "a3039bffffffffffffffff", "a4000701000205037bffffffffffffffff"])
+@pytest.mark.parametrize(
+    "payload", ["", "bb00", "a4001b", "a3039bffffffffffffffff", "a4000701000205037bffffffffffffffff"]
+)
 def test_36_a_length_without_its_body_is_dropped_and_the_next_frame_is_good(payload):
     peer = Peer()
     wire = peer.frame(0x44, bytes.fromhex(payload)) + b"\xff\x01\x02\x00" + b"\x00\x00"
@@ -170,7 +173,9 @@ def test_44_a_stream_with_an_unclean_name_is_refused_its_samples_are_counted_not
 
 
 def test_44_samples_of_a_stream_that_was_never_declared_are_rejected():
-    (batch,) = Peer().say(samples(0, 1.0, stream=63), )
+    (batch,) = Peer().say(
+        samples(0, 1.0, stream=63),
+    )
     assert list(batch.quality) == [Quality.REJECTED]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from device import SimDevice, c_open, c_seal, raw, vectors
 
 import firmware_bridge.messages as m
 from firmware_bridge.errors import BadMessage, UnknownType
 from firmware_bridge.frame import Decoder, seal
-from make_vectors import fields
+
+from .device import SimDevice, c_open, c_seal, raw, vectors
+from .make_vectors import fields
 
 FRAMES = vectors("frames.json")
 REJECTS = vectors("rejects.json")
@@ -92,7 +93,7 @@ def test_c_answers_the_golden_conversation_byte_by_byte():
     recorded = {
         40: lambda: (device.at(30), device.sample(1, raw(21.5)), device.sample(2, 2**32 - 3), device.fault(3)),
         60: lambda: [device.sample(0, value) for value in range(6)],
-        1_100_000: lambda: device.log(2, "Ventil klemmt ".encode() * 4 + "1234567äöü".encode()),
+        1_100_000: lambda: device.log(2, b"Ventil klemmt " * 4 + "1234567äöü".encode()),
     }
     for step in vectors("conversation.json"):
         recorded.get(step["time_us"], lambda: None)()

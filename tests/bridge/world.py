@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 
-from device import SimDevice
-
 from firmware_bridge.errors import CommandRefused
 from firmware_bridge.events import Batch, Cursor, Event, Gap, Ready
 from firmware_bridge.session import Limits, Session, State
+
+from .device import SimDevice
 
 MS = 1_000_000
 
