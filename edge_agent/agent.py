@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -45,6 +46,8 @@ from edge_agent.uplink.build import make_uplink
 
 log = logging.getLogger(__name__)
 
+_SWITCH_S = 1e-4
+"""With the default of 5 ms a busy Python thread pushes the p99 of a hop between threads from 2 to 17 ms."""
 _TURN_S = 1.0
 _HEALTH_S = 30.0
 _INCIDENTS = 20
@@ -220,6 +223,7 @@ class Agent:
 
     def run(self) -> None:
         """Raises the Fatal error that ended it, if one did."""
+        sys.setswitchinterval(_SWITCH_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.supervisor.ask_stop())
         try:

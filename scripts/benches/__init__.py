@@ -1,0 +1,1 @@
+"""Benchmarks, one file each: `measure(quick) -> list[Figure]`."""
