@@ -24,7 +24,9 @@ class Outside(Exception):
 
 
 def belongs_to_system(path: str) -> bool:
-    """Whether a path leads, links followed, to what holds the operating system's own secrets."""
+    """Whether an absolute path leads, links followed, to what holds the operating system's own secrets."""
+    if not path.startswith("/") or "\0" in path:
+        return False
     real = Path(os.path.realpath(path))
     return ".ssh" in real.parts or any(real.is_relative_to(kept) for kept in _KEPT)
 

@@ -32,7 +32,7 @@ def _check_value(path: KeyPath, value: object, report: Report) -> None:
         report.add(path, "secrets do not belong into the site file", hint)
     elif isinstance(value, str) and _PRIVATE_KEY in value:
         report.add(path, "a private key does not belong into the site file", "give the path of a file (mode 0600)")
-    elif isinstance(value, str) and value.startswith("/") and "\0" not in value and belongs_to_system(value):
+    elif isinstance(value, str) and belongs_to_system(value):
         report.add(path, "is a file of the operating system", "give a file of the agent's own")
     elif isinstance(value, str) and has_url_password(value):
         hint = "whoever reads the site file reads the password: chmod 0640, or an account that may only watch"

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from edge_agent.config.problems import shown
 
 _LONGEST = 100
+_MOST = 200
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, where one is close; names longer than 100 characters are not compared."""
+    """The known name closest to `name`, where one is close. Bounded: names of more than 100 characters are not
+    compared, and of many known ones only 200 of about the same length."""
     if len(name) > _LONGEST:
         return None
     folded = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), sorted(folded), n=1, cutoff=0.6)
+    candidates = sorted(folded, key=lambda candidate: (abs(len(candidate) - len(name)), candidate))[:_MOST]
+    close = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
     return folded[close[0]] if close else None
 
 

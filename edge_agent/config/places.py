@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Places:
     def __init__(self, text: str) -> None:
         self.twice: list[Twice] = []
         self._text = text
-        self._lines = [0]
+        self._lines = array("L", [0])
         self._spots: dict[KeyPath, Spot] = {}
         self._given: set[KeyPath] = set()
         self._lengths: dict[KeyPath, int] = {}

@@ -49,18 +49,18 @@ class ConfigError(Fatal):
     """A site file that is refused, with everything that is wrong with it. Nothing of it is in force."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=_place))
+        self.problems: tuple[Problem, ...] = in_order(problems)
         super().__init__("\n".join(describe(self.problems)), exit_code=ExitCode.CONFIGURATION)
 
 
 def describe(problems: Iterable[Problem]) -> list[str]:
     """One line for each, in the order of the file."""
-    return [str(problem) for problem in sorted(problems, key=_place)]
+    return [str(problem) for problem in in_order(problems)]
 
 
 def as_json(problems: Iterable[Problem]) -> list[dict[str, object]]:
     """The same for programs: the fields of `Problem`, in the order of the file. Part of the CLI's contract."""
-    return [msgspec.structs.asdict(problem) for problem in sorted(problems, key=_place)]
+    return [msgspec.structs.asdict(problem) for problem in in_order(problems)]
 
 
 def shown(text: str, limit: int = 60) -> str:
@@ -81,5 +81,6 @@ def listed(names: Sequence[str], limit: int = 12) -> str:
     return ", ".join(shown(name) for name in names[:limit]) + more
 
 
-def _place(problem: Problem) -> tuple[int, int]:
-    return problem.line, problem.column or 0
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """By line and column; what concerns the whole file last."""
+    return tuple(sorted(problems, key=lambda problem: (not problem.line, problem.line, problem.column or 0)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from edge_agent.config.names import RESERVED, elements, head, names
-from edge_agent.config.nearest import did_you_mean
+from edge_agent.config.nearest import did_you_mean, nearest
 from edge_agent.config.problems import KeyPath, listed, shown
 from edge_agent.config.report import Report
 from edge_agent.config.site import SourceConfig
@@ -60,10 +61,11 @@ def known_names(
 
 def check_references(tables: Mapping[str, object], known: Known, report: Report) -> None:
     """Each problem once, with the nearest known name."""
+    full, heads = {*known.fields, *known.signals}, {*known.open, *known.models} - known.cameras
     for path, element in elements(tables, "signal"):
         of = element.get("of")
         if isinstance(of, str) and not _gives_signal(of, known):
-            report.add((*path, "of"), f"names nothing: {shown(of)}", _signal_hint(of, known))
+            report.add((*path, "of"), f"names nothing: {shown(of)}", partial(_signal_hint, of, full, heads))
     for path, element in elements(tables, "model"):
         _check_input(element.get("input"), (*path, "input"), known, report)
     actuators = names(tables, "actuator")
@@ -87,13 +89,14 @@ def _gives_signal(name: str, known: Known) -> bool:
     )
 
 
-def _signal_hint(name: str, known: Known) -> str:
-    rest = name.removeprefix(head(name))
-    heads = {*known.open, *known.models} - known.cameras
-    candidates = {*known.fields, *known.signals, *(other + rest for other in heads)}
-    known_heads = sorted({*heads, *map(head, known.fields)})
-    otherwise = f"known before the dot: {listed(known_heads)}" if known_heads else "add a source"
-    return did_you_mean(name, candidates, otherwise)
+def _signal_hint(name: str, full: Iterable[str], heads: Iterable[str]) -> str:
+    """The nearest name of `full`; failing that the nearest of `heads`, which may have a field of that name."""
+    near = nearest(head(name), heads)
+    close = nearest(name, full) or (near and near + name.removeprefix(head(name)))
+    if close and close != name:
+        return f"did you mean {shown(close)}?"
+    known = sorted({*heads, *map(head, full)})
+    return f"known before the dot: {listed(known)}" if known else "add a source"
 
 
 def _check_input(given: object, path: KeyPath, known: Known, report: Report) -> None:
@@ -109,16 +112,18 @@ def _check_frames(name: str, path: KeyPath, known: Known, report: Report) -> Non
             report.add(path, f"{shown(name)} is a field: a window is a list", f'write input = ["{name}"]')
             return
         candidates = known.cameras or known.sources
-        report.add(path, f"there is no source {shown(name)}", did_you_mean(name, candidates, _sources(candidates)))
+        hint = partial(did_you_mean, name, candidates, _sources(candidates))
+        report.add(path, f"there is no source {shown(name)}", hint)
     elif name not in known.cameras and (given := sorted(field for field in known.fields if head(field) == name)):
-        hint = f'for a window write input = ["{given[0]}"]'
-        report.add(path, f"source {shown(name)} gives readings, not frames", hint)
+        example = f'for a window write input = ["{given[0]}"]'
+        report.add(path, f"source {shown(name)} gives readings, not frames", example)
 
 
 def _check_window(given: Iterable[object], path: KeyPath, known: Known, report: Report) -> None:
     fields = [name for name in given if isinstance(name, str)]
     if not fields:
         report.add(path, "is empty", "name at least one field, or a camera")
+    first_use = {name: i for i, name in reversed(list(enumerate(fields)))}
     for i, name in enumerate(fields):
         first = head(name)
         if name in known.signals or first in known.models or first in RESERVED:
@@ -126,8 +131,9 @@ def _check_window(given: Iterable[object], path: KeyPath, known: Known, report: 
         elif first in known.cameras and name not in known.fields:
             report.add((*path, i), f"source {shown(first)} gives frames, not readings", f'write input = "{first}"')
         elif not _gives_signal(name, known):
-            report.add((*path, i), f"names nothing: {shown(name)}", _signal_hint(name, known))
-        elif name in fields[:i]:
+            hint = partial(_signal_hint, name, known.fields, known.open - known.cameras)
+            report.add((*path, i), f"names nothing: {shown(name)}", hint)
+        elif first_use[name] != i:
             report.add((*path, i), f"{shown(name)} is named twice", "name each field once")
     streams = dict.fromkeys(name.rpartition(".")[0] for name in fields)
     if len(streams) > 1:
@@ -138,7 +144,7 @@ def _check_target(target: str, path: KeyPath, actuators: Mapping[str, KeyPath], 
     name, dot, _ = target.partition(".")
     if dot and name not in actuators:
         otherwise = f"known: {listed(list(actuators))}" if actuators else "add an [[actuator]]"
-        hint = did_you_mean(name, actuators, otherwise)
+        hint = partial(did_you_mean, name, actuators, otherwise)
         report.add(path, f"there is no actuator {shown(name)}", hint)
 
 

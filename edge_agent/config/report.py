@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edge_agent.config.places import Places
-from edge_agent.config.problems import KeyPath, Problem, Severity, bare, shown
+from edge_agent.config.problems import KeyPath, Problem, Severity, bare, in_order, shown
 
 MAX_PROBLEMS = 200
 """More than this nobody reads; the rest is counted."""
+
+Hint = str | Callable[[], str]
 
 _NAMES = ("name", "id")
 
@@ -24,32 +26,30 @@ class Report:
         self._left_out = 0
 
     @property
-    def failed(self) -> bool:
-        return any(problem.severity == "error" for problem in self._problems)
-
-    @property
     def problems(self) -> tuple[Problem, ...]:
         if not self._left_out:
-            return tuple(self._problems)
+            return in_order(self._problems)
         reason = f"{self._left_out} more problems are not shown"
-        return (*self._problems, Problem(self.file, 0, None, "", reason, "mend these first"))
+        return (*in_order(self._problems), Problem(self.file, 0, None, "", reason, "mend these first"))
 
     def add(
-        self, path: KeyPath, reason: str, hint: str = "", severity: Severity = "error",
+        self, path: KeyPath, reason: str, hint: Hint = "", severity: Severity = "error",
         *, at: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
-        """`at`: line and column inside the text at `path`, both from 1."""
+        """`at`: line and column inside the text at `path`, both from 1. A `hint` that costs something to find is
+        given as a function."""
         line, column = self.places.inside(path, *at) if at and path in self.places else self.places.line_column(path)
         self.put(line, column, path, reason, hint, severity)
 
     def put(
-        self, line: int, column: int | None, path: KeyPath, reason: str, hint: str, severity: Severity = "error"
+        self, line: int, column: int | None, path: KeyPath, reason: str, hint: Hint, severity: Severity = "error"
     ) -> None:
         """A problem whose place is known already."""
         if len(self._problems) == MAX_PROBLEMS:
             self._left_out += 1
             return
-        self._problems.append(Problem(self.file, line, column, self._key(path), reason, hint, severity))
+        text = hint if isinstance(hint, str) else hint()
+        self._problems.append(Problem(self.file, line, column, self._key(path), reason, text, severity))
 
     def _key(self, path: KeyPath) -> str:
         """`rule "overheat": when`, `uplink.tls.ca`, `signal #3: fn`."""

@@ -5,7 +5,6 @@ The site file holds references only; what they lead to is shown nowhere.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
@@ -89,9 +88,11 @@ def _content(path: Path) -> bytes:
     """At most one byte more than allowed; never blocks on a FIFO or a device."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with io.FileIO(fd) as f:
+        try:
             _check_stat(os.fstat(fd), path)
-            return f.read(MAX_BYTES + 1) or b""
+            return os.read(fd, MAX_BYTES + 1)
+        finally:
+            os.close(fd)
     except OSError as e:
         raise Retryable(f"cannot read {path}: {e.strerror}", hint=f"ls -l {path}; the agent must read it") from e
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from edge_agent.config.folders import Outside, PackageFolders
+from edge_agent.config.folders import Outside, PackageFolders, belongs_to_system
 from edge_agent.config.problems import KeyPath, Severity
 from edge_agent.config.report import Report
 from edge_agent.config.secrets import is_reference
@@ -43,6 +43,8 @@ def check_sense(built: Mapping[KeyPath, object], folders: PackageFolders, report
 
 
 def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, report: Report) -> None:
+    if belongs_to_system(model.package):
+        return  # refused by inline_secrets already
     try:
         directory = folders.resolve(model.package)
     except Outside as e:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import codecs
 import errno
-import io
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 
@@ -23,6 +23,9 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
     (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_LONG_LINE = re.compile(rf"^[^\n]{{{MAX_LINE + 1}}}", re.MULTILINE)
+_ANYTHING = re.compile(r"^[ \t]*+[^\s#]", re.MULTILINE)
 _SAVE_AS = "save it as UTF-8 without a byte order mark"
 
 
@@ -50,11 +53,13 @@ def _content(path: Path, uid: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as e:
         raise _no_file(path, e) from e
-    with io.FileIO(fd) as f:
+    try:
         _check_stat(os.fstat(fd), path, uid)
         content = b""
-        while len(content) <= MAX_BYTES and (more := f.read(MAX_BYTES + 1 - len(content))):
+        while len(content) <= MAX_BYTES and (more := os.read(fd, MAX_BYTES + 1 - len(content))):
             content += more
+    finally:
+        os.close(fd)
     if len(content) > MAX_BYTES:
         raise _too_long()
     return content
@@ -120,7 +125,7 @@ def _text(content: bytes) -> str:
         raise Unreadable(reason, f"{_SAVE_AS}{_iconv('windows-1252')}", line, column) from e
     text = text.replace("\r\n", "\n")
     _check_characters(text)
-    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.split("\n")):
+    if not _ANYTHING.search(text):
         raise Unreadable("is empty", "copy deploy/site.example.toml and edit it")
     return text
 
@@ -138,14 +143,15 @@ def _with_nul(content: bytes, at: int) -> Unreadable:
 
 
 def _check_characters(text: str) -> None:
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > MAX_LINE:
-            raise Unreadable(f"the line is longer than {MAX_LINE} characters", "break it up", number)
-        if line.isprintable():
-            continue
-        for column, c in enumerate(line, 1):
-            if (c < " " and c != "\t") or c == "\x7f":
-                raise Unreadable(f"control character U+{ord(c):04X}", "delete it", number, column)
+    match = _CONTROL.search(text)
+    if match is not None:
+        at = match.start()
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        raise Unreadable(f"control character U+{ord(match[0]):04X}", "delete it", line, column)
+    match = _LONG_LINE.search(text)
+    if match is not None:
+        line = text.count("\n", 0, match.start()) + 1
+        raise Unreadable(f"the line is longer than {MAX_LINE} characters", "break it up", line)
 
 
 def _line_column(content: bytes, at: int) -> tuple[int, int]:

@@ -16,11 +16,13 @@ from edge_agent.config.problems import KeyPath
 
 MAX_PARTS = 16
 MAX_DEPTH = 32
-MAX_THINGS = 20_000
+MAX_THINGS = 10_000
 
 # possessive and atomic, so that no text makes a pattern go back over what it has passed
 _BLANK = re.compile(r"[ \t]*+")
+_NOTHING = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*+")
 _KEY_PART = re.compile(r'[A-Za-z0-9_-]++|"(?:[^"\\\n]++|\\.)*+"|\'[^\'\n]*+\'')
+_KEY = re.compile(rf"(?:{_KEY_PART.pattern})(?:[ \t]*+\.[ \t]*+(?:{_KEY_PART.pattern}))*+[ \t]*+")
 _SCALAR = re.compile(
     r'"""(?:[^"\\]++|\\(?s:.)|"{1,2}(?!"))*+"{3,5}'
     r"|'''(?:[^']++|'{1,2}(?!'))*+'{3,5}"
@@ -98,13 +100,8 @@ class _Scanner:
 
     def next_statement(self) -> bool:
         """Goes over blank lines and comments to where a statement begins; False at the end of the text."""
-        while self.at < len(self.text):
-            self._skip(_BLANK)
-            self._skip(_COMMENT)
-            if self._peek() not in ("\n", ""):
-                return True
-            self.at += 1
-        return False
+        self._skip(_NOTHING)
+        return self.at < len(self.text)
 
     def statement(self) -> Statement:
         start = self.at
@@ -128,22 +125,14 @@ class _Scanner:
             self._value(found, key_at)
 
     def _key(self) -> tuple[str, ...]:
-        begin = self.at
-        parts: list[str] = []
-        while True:
-            match = _KEY_PART.match(self.text, self.at)
-            if match is None:
-                raise _Broken
-            parts.append(_unquoted(match[0]))
-            self.at = match.end()
-            self._skip(_BLANK)
-            if self._peek() != ".":
-                break
-            self.at += 1
-            self._skip(_BLANK)
+        match = _KEY.match(self.text, self.at)
+        if match is None:
+            raise _Broken
+        parts = _KEY_PART.findall(match[0])
         if len(parts) > MAX_PARTS:
-            raise Limit(f"a key of {len(parts)} parts; at most {MAX_PARTS} are allowed", begin)
-        return tuple(parts)
+            raise Limit(f"a key of {len(parts)} parts; at most {MAX_PARTS} are allowed", self.at)
+        self.at = match.end()
+        return tuple(map(_unquoted, parts))
 
     def _equals(self) -> None:
         if self._peek() != "=":

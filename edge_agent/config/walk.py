@@ -7,6 +7,7 @@ constraint of the types, so the structs are made by their constructors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -58,10 +59,12 @@ class Walk:
         return leaves.duration(text, of.extra) if of.extra and "shortest" in of.extra else text
 
     def union(self, value: object, of: mi.UnionType, path: KeyPath) -> object:
-        for member in of.types:
-            if takes(member, type(value)):
-                return self.value(value, member, path)
-        raise Misfit
+        members = [member for member in of.types if takes(member, type(value))]
+        if not members:
+            raise Misfit
+        # of `float | int` a whole number is an int: 0 and 0.0 are not the same to a relay
+        closest = next((member for member in members if isinstance(member, mi.IntType)), members[0])
+        return self.value(value, closest, path)
 
     def struct(self, value: object, of: mi.StructType, path: KeyPath) -> object:
         if not isinstance(value, dict):
@@ -135,7 +138,7 @@ class Walk:
         for key, value in table.items():
             # a secret is refused in words of its own
             if key not in known and (not is_secret_key(key) or isinstance(value, dict | list)):
-                hint = did_you_mean(key, known, f"known here: {listed(known)}")
+                hint = partial(did_you_mean, key, known, f"known here: {listed(known)}")
                 self._report.add((*path, key), "unknown key", hint)
 
     def _say(self, misfit: Misfit, value: object, of: mi.Type, path: KeyPath) -> tuple[str, str]:
