@@ -64,7 +64,10 @@ def check_references(tables: Mapping[str, object], known: Known, report: Report)
     full, heads = {*known.fields, *known.signals}, {*known.open, *known.models} - known.cameras
     for path, element in elements(tables, "signal"):
         of = element.get("of")
-        if isinstance(of, str) and not _gives_signal(of, known):
+        if isinstance(of, str) and head(of) in known.cameras and of not in known.fields:
+            reason = f"source {shown(head(of))} gives frames, not readings"
+            report.add((*path, "of"), reason, "name the output of a model that looks at them")
+        elif isinstance(of, str) and not _gives_signal(of, known):
             report.add((*path, "of"), f"names nothing: {shown(of)}", partial(_signal_hint, of, full, heads))
     for path, element in elements(tables, "model"):
         _check_input(element.get("input"), (*path, "input"), known, report)

@@ -47,7 +47,6 @@ def test_the_agents_own_names_are_not_for_sources(tmp_path):
         ("motr.temp", 'did you mean "motor.temp"?'),
         ("motor.temp_5n", None),
         ("pump.pressure", 'known before the dot: "motor"'),
-        ("meter.digits", 'known before the dot: "motor"'),
     ],
 )
 def test_a_window_over_nothing_is_refused_with_the_nearest_name(tmp_path, of, hint):
@@ -60,6 +59,11 @@ def test_a_window_over_nothing_is_refused_with_the_nearest_name(tmp_path, of, hi
     problem = only(examined)
     assert (problem.reason, problem.hint) == (f'names nothing: "{of}"', hint)
     assert problem.line == line_of(text, "of = ", 1)
+
+
+def test_a_window_over_a_camera_is_refused(tmp_path):
+    problem = only(examine(tmp_path, GOOD + SIGNAL.format("motor.other", "meter.digits")))
+    assert problem.reason == 'source "meter" gives frames, not readings'
 
 
 def test_with_the_drivers_own_fields_a_misspelt_field_is_refused_too(tmp_path):
