@@ -36,6 +36,7 @@ from edge_agent.links.registry import Links
 from edge_agent.ports import Clock, Inbound
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
+from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import Options, StoreBody
 from edge_agent.store.opening import open_store
 from edge_agent.store.writer import Committed
@@ -139,7 +140,8 @@ class Agent:
             self.writer, clock=self.clock, describe=self._describe, options=options,
             on_health=partial(self.supervisor.report, "store"),
         )  # fmt: skip
-        self.store.on_commit.append(self._committed)
+        self.backlog = Backlog(self.writer, self.clock)
+        self.store.on_commit += [self._committed, self.backlog.committed]
         self.committed = Tally()
 
     def _build_lanes(self) -> dict[str, Lane]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.api import Caller, Refusal, Verb
+from edge_agent.decisions import Hold
 from edge_agent.lane_state import FULL
 from edge_agent.types import Alert, ClockQuality, Command, Value
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
 _MAX_HOLD_S = 7 * 86_400
+_MAX_WHY = 200
 
 
 class Control:
@@ -54,6 +56,9 @@ class Control:
             return
         if args.get("rule") not in self._agent.engine.phases():
             raise Refusal("unknown_rule", f"no rule {args.get('rule')!r}")
+        why = args.get("why", "")
+        if not isinstance(why, str) or len(why) > _MAX_WHY:
+            raise Refusal("bad_args", f"why is a text of at most {_MAX_WHY} characters")
         for_s = args.get("for_s", 1)
         if isinstance(for_s, bool | str) or not 0 < for_s <= _MAX_HOLD_S:
             raise Refusal("bad_args", f"for_s is a number of seconds up to {_MAX_HOLD_S}")
@@ -62,7 +67,8 @@ class Control:
         """Verdict first; ages, not instants."""
         agent = self._agent
         now = agent.clock.now()
-        alerts = [_alert(a, now.mono_ns) for a in agent.engine.raised()]
+        acked = agent.engine.acked()
+        alerts = [_alert(a, acked.get(a.alert_id, ""), now.mono_ns) for a in agent.engine.raised()]
         trouble = self._trouble()
         return {
             "ok": not trouble,
@@ -75,6 +81,7 @@ class Control:
             "clock": "synced" if now.quality is ClockQuality.SYNCED else "guessed",
             "rung": agent.engine.rung,
             "rules": agent.engine.phases(),
+            "holds": {rule: _hold(hold, now.mono_ns) for rule, hold in agent.engine.holds().items()},
             "alerts": alerts,
             "engine": {
                 "handled": agent.runner.handled,
@@ -119,6 +126,7 @@ class Control:
             "newest": list(tally.newest),
             "file_bytes": sum(f.stat().st_size for f in files if f.exists()),
             "quota_bytes": agent.writer.limits.quota_bytes,
+            "backlog": agent.backlog.to_dict(),
         }
 
     def _trouble(self) -> list[str]:
@@ -134,11 +142,16 @@ class Control:
         return trouble
 
 
-def _alert(alert: Alert, mono_ns: int) -> dict[str, Any]:
+def _hold(hold: Hold, mono_ns: int) -> dict[str, Any]:
+    return {"by": hold.by, "why": hold.why, "left_s": round((hold.until_ns - mono_ns) / 1e9, 1)}
+
+
+def _alert(alert: Alert, acked_by: str, mono_ns: int) -> dict[str, Any]:
     return {
         "alert_id": alert.alert_id,
         "dedupe_key": alert.dedupe_key,
         "severity": alert.severity,
         "text": alert.text,
+        "acked_by": acked_by,
         "age_s": round((mono_ns - alert.stamp.mono_ns) / 1e9, 1),
     }

@@ -17,7 +17,7 @@ from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange
 NEVER = 2**63 - 1
 
 
-class _Hold:
+class Hold:
     """A person's hold on a rule: it goes on deciding, but neither acts nor alerts."""
 
     __slots__ = ("by", "until_ns", "why")
@@ -44,7 +44,8 @@ class Decider:
         self._next_action = 0
         self._acting: dict[int, Act] = {}
         self._raised: dict[str, Alert] = {}
-        self._holds: dict[str, _Hold] = {}
+        self._acked: dict[str, str] = {}
+        self._holds: dict[str, Hold] = {}
         self.due_ns = NEVER
         """When a rule's timer or a hold ends, if nothing changes before."""
 
@@ -177,6 +178,7 @@ class Decider:
             alert_id = "a-" + hashlib.sha256(f"{self._epoch}/{dedupe_key}/{seq}".encode()).hexdigest()[:10]
         else:
             alert_id = before.alert_id
+        self._acked.pop(alert_id, None)
         alert = Alert(seq, alert_id, dedupe_key, "raised" if up else "cleared", severity, text, now)
         if up:
             self._raised[dedupe_key] = alert
@@ -187,6 +189,14 @@ class Decider:
     def raised(self) -> list[Alert]:
         """What is raised and not cleared, oldest first."""
         return list(self._raised.values())
+
+    def acked(self) -> dict[str, str]:
+        """By the id of a raised alert: who has acknowledged it."""
+        return dict(self._acked)
+
+    def holds(self) -> dict[str, Hold]:
+        """By rule."""
+        return dict(self._holds)
 
     # -- people ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +218,7 @@ class Decider:
     def _hold(self, rule: str, command: Command, now: Stamp, rung: str) -> list[Effect]:
         if command.name == "hold":
             until_ns = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
-            hold = self._holds[rule] = _Hold(command.by, str(command.args.get("why", "")), until_ns)
+            hold = self._holds[rule] = Hold(command.by, str(command.args.get("why", "")), until_ns)
             self._look_ahead()
             return [self._noted(rule, "held", str(hold), now, rung)]
         if command.name == "release" and rule in self._holds:
@@ -220,6 +230,7 @@ class Decider:
             if alert.alert_id == alert_id:
                 seq = self._next_alert
                 self._next_alert += 1
+                self._acked[alert_id] = by
                 return Alert(seq, alert_id, alert.dedupe_key, "ack", alert.severity, f"{alert.text} (by {by})", now)
         return None
 

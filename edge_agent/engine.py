@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from edge_agent.decisions import NEVER, Decider
+from edge_agent.decisions import NEVER, Decider, Hold
 from edge_agent.lane_state import LaneState, rung_of
 from edge_agent.model_input import ModelInput
 from edge_agent.plan import FieldPlan, Plan, WindowPlan
@@ -361,6 +361,14 @@ class Engine:
     def raised(self) -> list[Alert]:
         """Alerts that are raised and not cleared, oldest first."""
         return self._decider.raised()
+
+    def acked(self) -> dict[str, str]:
+        """By the id of a raised alert: who has acknowledged it."""
+        return self._decider.acked()
+
+    def holds(self) -> dict[str, Hold]:
+        """By rule: the holds of people that are in force."""
+        return self._decider.holds()
 
     def phases(self) -> dict[str, str]:
         """Where each rule stands."""

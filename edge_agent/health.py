@@ -10,6 +10,33 @@ from edge_agent.types import Stamp, Value
 
 _QUARANTINE = 16
 _QUARANTINE_BYTES = 200
+_RATE_NS = 5_000_000_000
+
+
+class Arrivals:
+    """When something came last, and how many come a second: over the last five to ten seconds, or since the last
+    one where that is longer. One writer."""
+
+    def __init__(self) -> None:
+        self.last_ns = 0
+        self._began_ns = 0
+        self._items = 0
+        self._earlier = (0, 0)
+
+    def add(self, n: int, mono_ns: int) -> None:
+        if not self.last_ns:
+            self._began_ns, self._earlier = mono_ns, (mono_ns, 0)
+        elif mono_ns - self._began_ns >= _RATE_NS:
+            self._earlier = (self._began_ns, self._items)
+            self._began_ns, self._items = mono_ns, 0
+        self.last_ns = mono_ns
+        self._items += n
+
+    def rate_hz(self, mono_ns: int) -> float:
+        began_ns, items = self._earlier
+        if mono_ns - self._began_ns >= _RATE_NS:
+            began_ns, items = self._began_ns, 0
+        return (items + self._items) / max((mono_ns - began_ns) / 1e9, 1.0)
 
 
 class PartHealth:
@@ -21,6 +48,7 @@ class PartHealth:
         self.since: Stamp | None = None
         self.reason = ""
         self._counts: dict[str, int] = {}
+        self._arrivals = Arrivals()
         self._notes: dict[str, Value] = {}
         self._quarantined: deque[tuple[str, bytes]] = deque(maxlen=_QUARANTINE)
         self._lock = Lock()
@@ -28,6 +56,11 @@ class PartHealth:
     def count(self, name: str, n: int = 1) -> None:
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + n
+
+    def heard(self, n: int, mono_ns: int) -> None:
+        """So many items came now; by one thread only."""
+        self.count("items", n)
+        self._arrivals.add(n, mono_ns)
 
     def note(self, name: str, value: Value) -> None:
         self._notes[name] = value
@@ -53,6 +86,9 @@ class PartHealth:
             out: dict[str, object] = {"name": self.name, "up": self.up, "counts": dict(self._counts)}
         if self.since is not None:
             out["since_s"] = round((mono_ns - self.since.mono_ns) / 1e9, 1)
+        if self._arrivals.last_ns:
+            out["age_s"] = round((mono_ns - self._arrivals.last_ns) / 1e9, 1)
+            out["rate_hz"] = round(self._arrivals.rate_hz(mono_ns), 2)
         if self.reason:
             out["reason"] = self.reason
         if self._notes:

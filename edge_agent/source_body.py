@@ -90,7 +90,7 @@ class SourceBody:
     def _hand_over(self, items: Sequence[Reading | Frame]) -> None:
         self._up()
         readings = [item for item in items if type(item) is Reading]
-        self._health.count("items", len(items))
+        self._health.heard(len(items), self.progress_ns)
         if readings:
             self._offer(readings)
         if len(readings) == len(items):

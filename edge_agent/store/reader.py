@@ -143,13 +143,13 @@ def _priority(db: Database, prio: int, note: Note) -> PriorityView:
         int(readings),
         waiting_rows,
         waiting_readings,
-        _time_of(db, table, first_waiting),
-        _time_of(db, table, oldest),
-        _time_of(db, table, newest),
+        time_of(db, table, first_waiting),
+        time_of(db, table, oldest),
+        time_of(db, table, newest),
     )
 
 
-def _time_of(db: Database, table: str, row_id: int | None) -> int | None:
+def time_of(db: Database, table: str, row_id: int | None) -> int | None:
     """None also where the row is damaged or a ledger entry, which has no time."""
     body = None if row_id is None else db.one(f"SELECT body FROM {table} WHERE id = ?", (row_id,))  # noqa: S608
     if body is None:
