@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
+from msgspec import Meta
 
 from edge_agent.types import Act, Frame, ImageView, Reading, Receipt, SeqRange, Stamp, Value
 
@@ -31,7 +32,9 @@ class FieldSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field as the site declares it: `type` is double, int, bool or string; `unit` is UCUM."""
 
     unit: str = ""
-    type: str = "double"
+    type: Annotated[
+        str, Meta(pattern="^(double|int|bool|string)$", description="double, int, bool or string")
+    ] = "double"
     min: float | None = None
     max: float | None = None
 

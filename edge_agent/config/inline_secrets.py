@@ -8,6 +8,7 @@ from edge_agent.config.folders import belongs_to_system
 from edge_agent.config.problems import KeyPath, bare
 from edge_agent.config.redact import has_url_password, is_secret_key
 from edge_agent.config.report import Report
+from edge_agent.config.secrets import is_reference
 
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
@@ -30,6 +31,9 @@ def _check_value(path: KeyPath, value: object, report: Report) -> None:
     if is_secret_key(key):
         hint = f'write it to a file (mode 0600) and give its path: {bare(key)}_file = "/etc/edge-agent/{bare(key)}"'
         report.add(path, "secrets do not belong into the site file", hint)
+    elif isinstance(value, str) and key.endswith("password_file") and not is_reference(value):
+        # not shown: somebody may have taken it for the password itself
+        report.add(path, "must be an absolute path or credential:NAME", "it names a file, mode 0600")
     elif isinstance(value, str) and _PRIVATE_KEY in value:
         report.add(path, "a private key does not belong into the site file", "give the path of a file (mode 0600)")
     elif isinstance(value, str) and belongs_to_system(value):

@@ -195,7 +195,7 @@ def test_the_agents_folders_are_its_own(tmp_path, line, reason):
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ('{ type = "float" }', "must be one of"),
+        ('{ type = "float" }', "must be a text: double, int, bool or string"),
         ("{ min = 3, max = 3 }", "is not below max"),
         ('{ type = "string", min = 3 }', "a string has no range"),
         ("{ mim = 3 }", "unknown key"),
