@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from backend_tally import BackendTally, Stream, Verdict
@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.contract import topics
+from edge_agent.contract import messages, topics
 
 ACK_EVERY_S = 0.2
 _RETRY_S = 0.5
@@ -26,7 +26,12 @@ _TURN_S = 0.05
 class DemoBackend:
     """Runs in a thread of its own from `start` to `stop`; survives the broker's absence."""
 
-    def __init__(self, port: int, *, host: str = "127.0.0.1", version: str = "5", client_id: str = "backend") -> None:
+    def __init__(
+        self, port: int, *, host: str = "127.0.0.1", version: str = "5", client_id: str = "backend",
+        on_row: Callable[[messages.RowMessage], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """`on_row` sees every acceptable row, also one that came before, on the backend's thread."""
+        self._on_row = on_row
         self.acks_sent = 0
         self.messages = 0
         self._address = (host, port)
@@ -55,6 +60,17 @@ class DemoBackend:
         """Any thread: how many numbers of this stream are held, of all gateways and epochs."""
         with self._lock:
             return sum(len(ranges) for (_, _, name), ranges in self._tally.received.items() if name == stream)
+
+    def received_in(self, epoch: str) -> int:
+        """Any thread: how many numbers of this epoch are held, of all streams but the ledger."""
+        with self._lock:
+            held = self._tally.received.items()
+            return sum(len(ranges) for (_, of, name), ranges in held if of == epoch and name != "ledger")
+
+    def closed_epochs(self) -> set[str]:
+        """Any thread: the epochs of which it knows where every stream ended."""
+        with self._lock:
+            return {epoch for _, epoch, _ in self._tally.closed}
 
     def online(self, gateway: str) -> bool | None:
         """What its birth or will said last."""
@@ -109,7 +125,9 @@ class DemoBackend:
         self.messages += 1
         self._where[where.gateway] = topics.Gateway(where.tenant, where.site, where.gateway)
         with self._lock:
-            self._tally.take(message.topic, bytes(message.payload))
+            row = self._tally.take(message.topic, bytes(message.payload))
+        if row is not None:
+            self._on_row(row)
 
     def _acknowledge(self) -> None:
         with self._lock:
