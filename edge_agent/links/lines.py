@@ -23,11 +23,12 @@ Check = Literal["none", "xor", "crc16", "crc32"]
 class LineSplitter:
     """Cuts what comes into lines of at most `max_line` bytes; keeps at most that much of an unfinished one.
 
-    A longer line is dropped up to its LF and counted once in `overlong`.
+    A longer line (CR included) is dropped up to its LF, and counted once in `overlong`, its bytes in `dropped_bytes`.
     """
 
     def __init__(self, max_line: int) -> None:
         self.overlong = 0
+        self.dropped_bytes = 0
         self._max_line = max_line
         self._pending = b""
         self._skipping = False
@@ -35,28 +36,25 @@ class LineSplitter:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completed, without LF and CR, in order; empty ones are left out."""
         first, *rest = chunk.split(b"\n")
-        if not rest:
-            self._keep(self._pending + first)
-            return []
-        lines = [self._pending + first, *rest[:-1]]
         if self._skipping:
-            del lines[0]
-        self._skipping = False
-        self._keep(rest[-1])
-        return [line for line in map(bytes.rstrip, lines) if line and self._fits(line)]
+            self.dropped_bytes += len(first)
+            if not rest:
+                return []
+            lines = rest
+        else:
+            lines = [self._pending + first, *rest]
+        self._pending = lines.pop()
+        self._skipping = not self._fits(self._pending)
+        if self._skipping:
+            self._pending = b""
+        return [body for line in lines if self._fits(line) and (body := line.rstrip())]
 
     def _fits(self, line: bytes) -> bool:
         if len(line) <= self._max_line:
             return True
         self.overlong += 1
+        self.dropped_bytes += len(line)
         return False
-
-    def _keep(self, partial: bytes) -> None:
-        if self._skipping or len(partial) > self._max_line:
-            self.overlong += not self._skipping
-            self._skipping = True
-            partial = b""
-        self._pending = partial
 
 
 def _nmea_xor(body: bytes) -> int:

@@ -71,7 +71,10 @@ class CsvLines:
             raise Rejected("encoding", item=body) from None
         if '"' not in text:
             return text.split(self._delimiter)
-        return next(csv.reader([text], delimiter=self._delimiter), [])
+        try:
+            return next(csv.reader([text], delimiter=self._delimiter), [])
+        except csv.Error:  # such as a CR inside the line
+            raise Rejected("cell", item=body) from None
 
     def _adopt(self, columns: Sequence[str]) -> None:
         names = [column.strip() for column in columns]

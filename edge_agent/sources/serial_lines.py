@@ -10,7 +10,7 @@ Each line is one reading, stamped when it was read; the device's own `time` and 
 A bad line is counted by its reason and kept in the quarantine, and the next one is taken: `too_long`,
 `check_missing`, `check_failed`, `json`, `sentence`, `encoding`, `no_header`, `cell_count`, `cell`, `field_name`,
 `too_many_fields`, `int_range`, `text_length`, `value_type`, `no_value`, `unknown_stream`. Lines that start with
-`#` are the device's notes. The note `noisy` is true while more than half of the lines are bad.
+`#` are the device's notes. The note `noisy` is true while more than half of what comes is bad.
 
 The decoder starts afresh at every connect, and the first line may be the tail of one: without a check value, a CSV
 line is taken only after the first line end.
@@ -41,7 +41,7 @@ from edge_agent.sources.ndjson import decode_object
 from edge_agent.sources.nmea import Nmea, kind_of, place_problem
 from edge_agent.types import Reading, Stamp
 
-_JUDGED_LINES = 32
+_JUDGED_BYTES = 1024
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,19 +124,18 @@ class SerialLines:
         if not chunk:
             return ()
         stamp = self._clock.now()
-        lines = self._splitter.feed(chunk)
         readings: list[Reading] = []
-        bad = self._overlong()
-        for line in lines:
+        bad_bytes = 0
+        for line in self._splitter.feed(chunk):
             try:
                 reading = self._take(line, stamp)
             except Rejected as e:
                 self._counters.quarantine(e.message, line)
-                bad += 1
+                bad_bytes += len(line)
             else:
                 if reading is not None:
                     readings.append(reading)
-        if self._noise.judge(bad, len(lines)):
+        if self._noise.judge(bad_bytes + self._overlong(), len(chunk)):
             self._counters.note("noisy", self._noise.noisy)
         return readings
 
@@ -144,10 +143,12 @@ class SerialLines:
         self._port.close()
 
     def _overlong(self) -> int:
-        count, self._splitter.overlong = self._splitter.overlong, 0
-        if count:
-            self._counters.count("too_long", count)
-        return count
+        """Bytes of lines that were too long, since the last call."""
+        splitter = self._splitter
+        if splitter.overlong:
+            self._counters.count("too_long", splitter.overlong)
+        dropped, splitter.dropped_bytes, splitter.overlong = splitter.dropped_bytes, 0, 0
+        return dropped
 
     def _take(self, line: bytes, stamp: Stamp) -> Reading | None:
         """None for a line that is good but no reading."""
@@ -189,17 +190,17 @@ def _decoder(config: Config, specs: dict[str, FieldSpec]) -> Callable[[bytes], d
 
 
 class _Noise:
-    """Whether more than half of the latest lines were bad."""
+    """Whether more than half of the latest bytes were of bad lines."""
 
     def __init__(self) -> None:
         self.noisy = False
         self._bad = self._all = 0
 
-    def judge(self, bad: int, lines: int) -> bool:
+    def judge(self, bad_bytes: int, all_bytes: int) -> bool:
         """True when the verdict changed."""
-        self._bad += bad
-        self._all += max(lines, bad)
-        if self._all < _JUDGED_LINES:
+        self._bad += bad_bytes
+        self._all += all_bytes
+        if self._all < _JUDGED_BYTES:
             return False
         before, self.noisy = self.noisy, self._bad * 2 > self._all
         self._bad = self._all = 0

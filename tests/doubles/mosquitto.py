@@ -1,70 +1,102 @@
-"""A real mosquitto on a free loopback port, with its own configuration and data, ended by its own process id."""
-
-from __future__ import annotations
+"""A real mosquitto on a free loopback port, ended by its process id; and certificates for it."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-BINARY = shutil.which("mosquitto") or (
-    "/usr/sbin/mosquitto" if Path("/usr/sbin/mosquitto").exists() else None
-)
-needs_mosquitto = pytest.mark.skipif(BINARY is None, reason="mosquitto is not installed: apt-get install mosquitto")
+PROGRAM = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 
-def free_port() -> int:
+def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+        return s.getsockname()[1]
 
 
 class Mosquitto:
-    """`more` are further lines of its configuration. It keeps sessions in memory only, unless told otherwise."""
+    """`lines` go into its configuration; `kill` and `start` again keep port, configuration and folder."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, more: str = "") -> None:
+    def __init__(self, folder, *lines, anonymous=True, port=None):
+        if PROGRAM is None:
+            pytest.skip("mosquitto is not installed: sudo apt-get install mosquitto")
         self.port = port or free_port()
-        self._log = folder / "mosquitto.log"
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n{more}\n",
-            encoding="utf-8",
-        )
-        self._child: subprocess.Popen[bytes] | None = None
+        self.folder = folder
+        self._conf = folder / f"mosquitto-{self.port}.conf"
+        own = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(anonymous).lower()}"]
+        defaults = [] if any(line.startswith("persistence ") for line in lines) else ["persistence false"]
+        self._conf.write_text("\n".join([*own, *defaults, "user root", *lines]) + "\n")
+        self._process = None
 
-    def start(self) -> None:
-        """Returns when it accepts connections."""
-        assert BINARY is not None
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen([BINARY, "-c", str(self._config)], stdout=log, stderr=log)
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
+    def start(self):
+        log = (self.folder / f"mosquitto-{self.port}.log").open("ab")
+        self._process = subprocess.Popen([PROGRAM, "-v", "-c", self._conf], stdout=log, stderr=log)
+        for _ in range(200):
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._child.poll() is None, self._log.read_text(encoding="utf-8")
+                    return self
+            if self._process.poll() is not None:
+                break
             time.sleep(0.02)
-        raise AssertionError("mosquitto did not come up within 10 s")
+        raise RuntimeError((self.folder / f"mosquitto-{self.port}.log").read_text())
 
-    def kill(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
+    def kill(self):
+        self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        if self._child is not None:
-            self._child.terminate()
-            self._child.wait()
-            self._child = None
+    def stop(self):
+        self._end(signal.SIGTERM)
 
-    def __enter__(self) -> Mosquitto:
-        self.start()
-        return self
+    def log(self):
+        return (self.folder / f"mosquitto-{self.port}.log").read_text()
 
-    def __exit__(self, *_: object) -> None:
+    def _end(self, number):
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(10)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
         self.stop()
+
+
+def password_file(folder, **users):
+    path = folder / "passwords"
+    path.touch(mode=0o600)
+    for user, password in users.items():
+        subprocess.run(["mosquitto_passwd", "-b", path, user, password], check=True, capture_output=True)
+    return path
+
+
+class Authority:
+    """A certificate authority in a folder: `ca` is its certificate, `issue` gives (certificate, key)."""
+
+    def __init__(self, folder, name="ca"):
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed")
+        self.folder = folder
+        self.ca, self._key = folder / f"{name}.pem", folder / f"{name}.key"
+        _openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+            "-keyout", self._key, "-out", self.ca,
+        )  # fmt: skip
+
+    def issue(self, name, *, address=None, days=2):
+        cert, key, request = (self.folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
+        _openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        extension = self.folder / f"{name}.ext"
+        extension.write_text(f"subjectAltName={address or 'DNS:' + name}\n")
+        _openssl(
+            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key, "-CAcreateserial",
+            "-days", str(days), "-extfile", extension, "-out", cert,
+        )  # fmt: skip
+        return cert, key
+
+
+def _openssl(*args):
+    subprocess.run(["openssl", *args], check=True, capture_output=True)
