@@ -6,14 +6,12 @@ its parent: at the end of its socket, or by the parent-death signal where a mode
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import socket
 import sys
-from pathlib import Path
 
-from edge_agent.children import die_with
+from edge_agent.children import die_with, yield_to_others
 from edge_agent.errors import Rejected
 from edge_agent.inference.loaded_model import LoadedModel
 from edge_agent.inference.wire import (
@@ -37,26 +35,20 @@ _RESERVE_BYTES = 256 * 2**20
 
 def main(fd: int, parent: int, memory_mb: int) -> None:
     die_with(parent)
-    restrain(memory_mb)
+    yield_to_others(nice=_NICE, oom_score=_OOM_SCORE)
+    bound_memory(memory_mb)
     with socket.socket(fileno=fd) as connection:
         Worker(connection).serve()
     # not the ordinary way out: freeing some models kills the process
     os._exit(0)
 
 
-def restrain(memory_mb: int) -> None:
-    """Last in line for the processor, first for the kernel when memory is short, and no core dumps of pictures.
-
-    `memory_mb` bounds what can be allocated, some way above the ceiling that the lane watches, so that one huge
-    tensor fails here and not in the whole box; 0: no bound (a GPU maps far more than it uses).
-    """
-    os.nice(_NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def bound_memory(memory_mb: int) -> None:
+    """A limit some way above the ceiling that the lane watches, so that one huge tensor fails here and not in the
+    whole box; 0: none (a GPU maps far more than it uses)."""
     if memory_mb:
         limit = memory_mb * 10**6 + _RESERVE_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
 
 
 class Worker:
