@@ -11,18 +11,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
 
+from edge_agent.actuators.read_back import same
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links.answers import Answer, SetCommand, encode_command
 from edge_agent.links.lines import Check, append_check
 from edge_agent.links.serial import Baud, Framing, SerialSettings
 from edge_agent.links.serial_link import SerialPort
 from edge_agent.ports import Clock, Context
-from edge_agent.types import Act, Receipt, Value
+from edge_agent.types import Act, Receipt
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,16 +76,9 @@ class SerialActuator:
     def _judge(self, answer: Answer, action: Act) -> None:
         if answer.error:
             raise Rejected(f"{self._device}: {action.target} refused: {answer.error[:80]!a}", hint="see the device")
-        if not _same(answer.value, action.value):
+        if not same(answer.value, action.value):
             # a valve on its way reads the old value: another try may help
             raise Retryable(
                 f"{self._device}: {action.target} reads back {answer.value!a:.80}, not {action.value!a:.80}",
                 hint="is the output blocked, or held by hand?",
             )
-
-
-def _same(read: Value | None, wanted: Value) -> bool:
-    """Devices compute in float32."""
-    if isinstance(read, (int, float)) and isinstance(wanted, (int, float)):
-        return math.isclose(read, wanted, rel_tol=1e-6, abs_tol=1e-9)
-    return read == wanted
