@@ -60,6 +60,10 @@ class Walk:
 
     def union(self, value: object, of: mi.UnionType, path: KeyPath) -> object:
         members = [member for member in of.types if takes(member, type(value))]
+        choices = [one for member in members if isinstance(member, mi.LiteralType) for one in member.values]
+        if len(members) > 1 and choices:
+            others = [member for member in members if not isinstance(member, mi.LiteralType)]
+            members = [mi.LiteralType(tuple(choices)), *others]
         if not members:
             raise Misfit
         # of `float | int` a whole number is an int: 0 and 0.0 are not the same to a relay

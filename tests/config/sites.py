@@ -33,7 +33,8 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
-    level: Literal["info", "warning"] = "info"
+    level: Literal["info", "warning"] | Literal["silent"] = "info"
+    every: Literal["max"] | Annotated[float, Meta(ge=1)] = 1.0
 
 
 class FakeDrivers(Mapping[tuple[str, str], type[msgspec.Struct]]):

@@ -180,6 +180,22 @@ def test_values_outside_their_type_are_refused(tmp_path, line, reason):
     assert reason in problems[0].reason
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('level = "silent"\nevery = "max"', None),
+        ('level = "warning"\nevery = 3', None),
+        ('level = "silnt"', 'must be one of "info", "warning", "silent", found "silnt"'),
+        ("every = 0", "must be a number at least 1, found 0"),
+        ('every = "min"', 'must be one of "max", found "min"'),
+        ("every = []", 'must be one of "max" or a number at least 1, found a list'),
+    ],
+)
+def test_a_key_may_take_one_of_several_types(tmp_path, line, reason):
+    examined = examine(tmp_path, f'{AGENT}[[actuator]]\nname = "a"\nkind = "log"\n{line}\n')
+    assert [problem.reason for problem in examined.problems] == ([] if reason is None else [reason])
+
+
 def test_a_syntax_error_does_not_hide_the_next_one_nor_what_is_wrong_elsewhere(tmp_path):
     text = """\
 [agent]
