@@ -71,6 +71,8 @@ class StoreBody:
         self._builder = TeleBuilder(
             writer.encoder.gateway, writer.epoch, describe=describe, limit_bytes=options.row_limit_bytes
         )
+        self._lost = GapSet()
+        """Numbers that come after some that are still in the builder."""
         self._due_ns = 0
         self._reopen = False
         self._attempted = 0
@@ -120,7 +122,6 @@ class StoreBody:
 
     def _absorb(self, batch: Batch) -> bool:
         """True when that filled a row."""
-        self._declare(batch.shed)
         full = False
         append = self._builder.append
         for start in range(0, len(batch.effects), _PIECE):
@@ -132,12 +133,13 @@ class StoreBody:
             if self._builder.full:
                 self._close_rows()
                 full = True
+        self._lost.update(batch.shed)
         return full
 
     def _absorb_single(self, effect: RecordPrediction | Decision | Alert | Gap | TimeFix) -> None:
         match effect:
             case Gap():
-                self._writer.declare(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
+                self._lost.add(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
             case TimeFix():
                 self._writer.fix_time(effect)
             case _:
@@ -153,8 +155,7 @@ class StoreBody:
         if draft is not None and len(draft.body) <= limit_bytes:
             self._ring.add((draft,))
         else:
-            stream, seq = number_of(effect)
-            self._writer.declare(stream, self._writer.epoch, seq, seq, "rejected")
+            self._refuse(*number_of(effect))
 
     def _encode(self, effect: RecordPrediction | Decision | Alert) -> Draft:
         encoder = self._writer.encoder
@@ -168,14 +169,21 @@ class StoreBody:
             draft = encoder.prediction(effect, detail=False)
         return draft
 
+    def _refuse(self, stream: str, seq: int) -> None:
+        self._lost.add(stream, self._writer.epoch, seq, seq, "rejected")
+
     def _close_rows(self) -> None:
         drafts, refused = self._builder.close()
-        self._ring.add(drafts)
         for stream, seq in refused:
-            self._writer.declare(stream, self._writer.epoch, seq, seq, "rejected")
+            self._refuse(stream, seq)
+        self._ring.add(drafts)
+        self._ring.lose(self._lost)
+        self._lost = GapSet()
 
     def _commit(self) -> bool:
         """Everything in the ring; False when the disk refused."""
+        if self._lost:
+            self._close_rows()
         try:
             self._recover()
             if self._writer.pending or len(self._ring):
@@ -191,8 +199,8 @@ class StoreBody:
 
     def _commit_group(self) -> None:
         group = self._ring.group(self._group_bytes)
-        self._attempted = len(group)
-        self._succeeded(self._writer.commit(group))
+        self._attempted = group.entries
+        self._succeeded(self._writer.commit(group.drafts, group.lost))
 
     def _recover(self) -> None:
         if self._reopen:
@@ -213,7 +221,7 @@ class StoreBody:
         if isinstance(error, Damaged):
             with suppress(Retryable):  # then the next start has to find out by itself
                 self._writer.give_up_file(error.message)
-        self._declare(self._ring.shed(self._writer.epoch, spare=self._attempted))
+        self._ring.shed(self._writer.epoch, spare=self._attempted)
         self._turned(False, str(error))
 
     def _turned(self, up: bool, reason: str) -> None:
@@ -221,7 +229,3 @@ class StoreBody:
         self.failing = reason
         if changed and self._on_health is not None:
             self._on_health(up, reason)
-
-    def _declare(self, lost: GapSet) -> None:
-        for stream, epoch, first, last, reason in lost:
-            self._writer.declare(stream, epoch, first, last, reason)

@@ -27,6 +27,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     guessed: bool = False
     cursors: dict[str, int] = {}
     settled: Settled = ()
+    copy: bytes = b""
+    """Of the body of a ledger entry: a declared loss must not be lost itself."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,7 +36,8 @@ _decode = msgspec.msgpack.Decoder(Head).decode
 
 
 def encode_head(draft: Draft, settled: Settled) -> bytes:
-    return zlib.compress(_encode(Head(draft.segments, draft.guessed, draft.cursors or {}, settled)), 6)
+    copy = draft.body if draft.kind == topics.LEDGER else b""
+    return zlib.compress(_encode(Head(draft.segments, draft.guessed, draft.cursors or {}, settled, copy)), 6)
 
 
 def decode_head(head: bytes) -> Head:
@@ -49,6 +52,15 @@ def row_crc(row_id: int, epoch_no: int, kind: str, key: str, n: int, head: bytes
     """Over everything in the row: a row that took another's place is as wrong as a flipped bit."""
     label = f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode()
     return zlib.crc32(body, zlib.crc32(head, zlib.crc32(label)))
+
+
+def ledger_body(head: bytes, body: bytes) -> bytes:
+    """The body of a ledger entry, or its copy where it is damaged. Raises Rejected when both are."""
+    try:
+        decode.inflate(body)
+    except Rejected:
+        return decode_head(head).copy
+    return body
 
 
 def segments_of(kind: str, head: bytes, read_body: Callable[[], bytes]) -> Segments:

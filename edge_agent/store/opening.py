@@ -18,6 +18,7 @@ from edge_agent.errors import Fatal, Retryable
 from edge_agent.ports import Clock
 from edge_agent.store import database
 from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Limits
+from edge_agent.store.gaps import GapSet
 from edge_agent.store.identity import IDENTITY, Identity, read_identity, sync_folder, write_identity
 from edge_agent.store.inspection import wal_of, why_not
 from edge_agent.store.lock import DirectoryLock
@@ -97,7 +98,7 @@ class _Starter:
             note = Note(epoch.no, epoch.id, before.newest, {}, before.cursors, before.settled)
             encoder = RowEncoder(self._gateway, epoch.id)
             writer = Writer(db, self._lock, self._limits, note=note, encoder=encoder, found=found)
-            writer.commit(self._closing(encoder, before, found))
+            writer.commit(self._closing(encoder, before, found), GapSet())
         except BaseException:
             db.close()
             raise

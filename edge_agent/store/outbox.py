@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from edge_agent.contract.decode import boot_of, restamp
+from edge_agent.contract import messages, topics
+from edge_agent.contract.decode import boot_of, decode_row, restamp
+from edge_agent.errors import Rejected
 from edge_agent.ports import Row
 from edge_agent.store import database
 from edge_agent.store.epochs import Epochs
-from edge_agent.store.head import Head, decode_head, row_crc
+from edge_agent.store.head import Head, decode_head, ledger_body, row_crc
 from edge_agent.store.settled import Outgoing, Verdict
 from edge_agent.types import SeqRange
 
@@ -87,7 +89,10 @@ class Outbox:
         self, prio: int, row_id: int, epoch_no: int, kind: str, key: str, n: int, crc: int, head: bytes, body: bytes
     ) -> Row | None:
         epoch = self._epochs.id_of(epoch_no)
-        if not epoch or crc != row_crc(row_id, epoch_no, kind, key, n, head, body):
+        try:
+            if not epoch or crc != row_crc(row_id, epoch_no, kind, key, n, head, body):
+                return _mended(prio, row_id, kind, head, body)
+        except Rejected:
             self._outgoing.give_up(Verdict(prio, row_id, "crc", "corrupt"))
             return None
         told = decode_head(head)
@@ -100,3 +105,15 @@ class Outbox:
             return body
         offset_ms = self._offset_ms(boot_of(body))
         return body if offset_ms is None else restamp(body, offset_ms, "synced")
+
+
+def _mended(prio: int, row_id: int, kind: str, head: bytes, body: bytes) -> Row:
+    """A damaged ledger entry, from its copy. Raises Rejected for any other row, and where the copy is damaged too."""
+    if kind != topics.LEDGER:
+        raise Rejected("a row has not the checksum that it was written with")
+    whole = ledger_body(head, body)
+    entry = decode_row(whole)
+    if isinstance(entry, messages.Tele):
+        raise Rejected("a row's kind is not its body's")
+    segment = SeqRange(entry.stream, entry.epoch, entry.seq, entry.seq)
+    return Row(prio, row_id, kind, "", 1, entry.epoch, (segment,), whole)

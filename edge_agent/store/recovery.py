@@ -12,7 +12,7 @@ from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.errors import Rejected
 from edge_agent.store.database import ROW_TABLES, Damaged, Database
-from edge_agent.store.head import Settled, decode_head, segments_of
+from edge_agent.store.head import Settled, decode_head, ledger_body, segments_of
 from edge_agent.store.settled import Outgoing
 
 
@@ -69,7 +69,7 @@ def _account(
         for stream, _, highest in segments_of(kind, head, body):
             last[stream] = max(last.get(stream, -1), highest)
         if kind == topics.LEDGER:
-            _account_gaps(body(), epoch, last)
+            _account_gaps(ledger_body(head, body()), epoch, last)
     except Rejected:
         return  # unreadable twice over: whoever reads the row for sending declares it
 

@@ -17,7 +17,7 @@ from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES, ROW_TABLES, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.head import segments_of
+from edge_agent.store.head import ledger_body, segments_of
 from edge_agent.store.settled import Outgoing
 
 _ROWS_PER_COMMIT = 1000
@@ -131,9 +131,9 @@ class Retention:
         """Deletes those whose loss can be declared."""
         gone: list[tuple[int]] = []
         for row_id, epoch_no, kind, _, head in rows:
-            if kind == topics.LEDGER and not redeclared(self._body(prio, row_id), gaps):
-                continue
             try:
+                if kind == topics.LEDGER and not _redeclared(ledger_body(head, self._body(prio, row_id)), gaps):
+                    continue
                 segments = segments_of(kind, head, partial(self._body, prio, row_id))
             except Rejected:
                 continue  # damaged twice over: stays until it is read for sending
@@ -160,12 +160,9 @@ class Retention:
         return bytes(self._db.one(f"SELECT body FROM {ROW_TABLES[prio]} WHERE id = ?", (row_id,)))  # noqa: S608
 
 
-def redeclared(body: bytes, gaps: GapSet) -> bool:
-    """Takes over what a gap record declares; False where the entry is another one, or cannot be read."""
-    try:
-        entry = decode.decode_row(body)
-    except Rejected:
-        return False
+def _redeclared(body: bytes, gaps: GapSet) -> bool:
+    """Takes over what a gap record declares; False where the entry is another one."""
+    entry = decode.decode_row(body)
     if not isinstance(entry, messages.GapMessage):
         return False
     for stream, epoch, first, last, reason in decode.lost(entry):

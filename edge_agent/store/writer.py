@@ -11,7 +11,6 @@ from functools import partial
 
 import msgspec
 
-from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
 from edge_agent.errors import Rejected
 from edge_agent.store import database
@@ -22,7 +21,7 @@ from edge_agent.store.head import Settled, encode_head, row_crc, segments_of
 from edge_agent.store.identity import IDENTITY, read_identity, write_identity
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import NOTE, Note, encode_note
-from edge_agent.store.retention import Retention, redeclared
+from edge_agent.store.retention import Retention
 from edge_agent.store.settled import Outgoing, Verdict
 
 _ROWS_PER_NOTE = 256
@@ -81,7 +80,6 @@ class Writer:
         self._last = dict(note.last)
         self._cursors = dict(note.cursors)
         self._newest = list(note.newest)
-        self._declared = GapSet()
         self._fixes: list[TimeFix] = []
         self._rows_since_note = _ROWS_PER_NOTE
         self._kept_changes = 0
@@ -100,10 +98,6 @@ class Writer:
         """By stream of this epoch: the highest number that is committed or declared lost."""
         return dict(self._last)
 
-    def declare(self, stream: str, epoch: str, first: int, last: int, reason: str) -> None:
-        """Goes into the ledger with the next commit."""
-        self._declared.add(stream, epoch, first, last, reason)
-
     def fix_time(self, fix: TimeFix) -> None:
         """Goes into the ledger with the next commit."""
         self._fixes.append(fix)
@@ -111,15 +105,15 @@ class Writer:
     @property
     def pending(self) -> bool:
         """Whether a commit without rows would have something to write."""
-        return bool(self._declared or self._fixes) or self.outgoing.changes != self._kept_changes
+        return bool(self._fixes) or self.outgoing.changes != self._kept_changes
 
-    def commit(self, drafts: Sequence[Draft]) -> Committed:
-        """Raises Full, Damaged or Retryable; the drafts are then still the caller's."""
+    def commit(self, drafts: Sequence[Draft], declared: GapSet) -> Committed:
+        """Rows, and losses to declare. Raises Full, Damaged or Retryable; both are then still the caller's."""
         changes = self.outgoing.changes
         verdicts = self.outgoing.verdicts()
         with self._db.transaction():
             lost = GapSet()
-            lost.update(self._declared)
+            lost.update(declared)
             for verdict in verdicts:
                 self._bury(verdict, lost)
             trimmed = self._retention.make_room(sum(len(d.body) + _ROW_OVERHEAD for d in drafts), lost)
@@ -239,8 +233,6 @@ class Writer:
                     lost.add(stream, self._epochs.id_of(epoch_no), first, last, verdict.reason)
             except Rejected:
                 self.undeclared += 1
-            if kind == topics.LEDGER and verdict.reason == "corrupt":
-                redeclared(body, lost)
             self._db.execute(
                 "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -259,7 +251,6 @@ class Writer:
         self._newest = list(committed.newest)
         self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows
         self._kept_changes = attempt.changes
-        self._declared.clear()
         self._fixes.clear()
         self.outgoing.carried_out(attempt.verdicts)
         self.outgoing.committed(committed.newest)

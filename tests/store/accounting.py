@@ -1,0 +1,97 @@
+"""What a store holds, read from the disk by the tests' own code: every number as a row or as a declared loss.
+
+Also for tests of the whole agent: `account(data_dir)` after it was killed or stopped.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from edge_agent.contract import decode, messages
+from edge_agent.contract.rows import infer_stream
+from edge_agent.store.ranges import Ranges
+
+
+class Account:
+    """`rows` and `lost` are `Ranges` by (stream, epoch); `closed` is, by epoch, the `close/1` that ends it."""
+
+    def __init__(self):
+        self.rows = {}
+        self.lost = {}
+        self.reasons = {}
+        self.closed = {}
+        self.epochs = []
+        self.twice = []
+        self.ids = {0: [], 1: [], 2: []}
+
+    def add_row(self, stream, epoch, first, last):
+        ranges = self.rows.setdefault((stream, epoch), Ranges())
+        self.twice += [(stream, epoch, n) for n in range(first, last + 1) if n in ranges]
+        ranges.add(first, last)
+
+    def add_message(self, message):
+        match message:
+            case messages.Tele():
+                for segment in message.seg:
+                    self.add_row(segment.stream, message.epoch, segment.seq0, segment.seq0 + segment.n - 1)
+                return
+            case messages.GapMessage():
+                for stream, epoch, first, last, reason in decode.lost(message):
+                    self.lost.setdefault((stream, epoch), Ranges()).add(first, last)
+                    self.reasons.setdefault(reason, Ranges()).add(first, last)
+            case messages.Close():
+                assert message.closed not in self.closed, "an epoch was closed twice"
+                self.closed[message.closed] = message
+        self.add_row(message.stream, message.epoch, message.seq, message.seq)
+
+    def whole(self, stream, epoch):
+        """Everything of a stream that is a row or a declared loss."""
+        return Ranges([*self.rows.get((stream, epoch), ()), *self.lost.get((stream, epoch), ())])
+
+    def streams(self, epoch):
+        return {stream for stream, of in [*self.rows, *self.lost] if of == epoch}
+
+    def both(self):
+        """Numbers that are in a row although they were declared lost."""
+        return [
+            (stream, epoch, first, last)
+            for (stream, epoch), ranges in self.lost.items()
+            for a, b in ranges
+            for first, last in _overlap(a, b, self.rows.get((stream, epoch), Ranges()))
+        ]
+
+
+def _overlap(first, last, ranges):
+    return [(max(a, first), min(b, last)) for a, b in ranges if a <= last and b >= first]
+
+
+def account(directory: Path) -> Account:
+    """Through a connection of its own that applies the -wal, as any SQLite program would."""
+    out = Account()
+    db = sqlite3.connect(directory / "store.db")
+    try:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        out.epochs = [epoch for (epoch,) in db.execute("SELECT id FROM epoch ORDER BY no")]
+        for prio in (0, 1, 2):
+            for row_id, body in db.execute(f"SELECT id, body FROM row{prio} ORDER BY id"):
+                out.ids[prio].append(row_id)
+                assert isinstance(body, bytes)
+                message = decode.decode_row(body)
+                assert not isinstance(message, messages.Tele) or decode.hashes_hold(body)
+                out.add_message(message)
+    finally:
+        db.close()
+    return out
+
+
+def assert_epochs_are_dense(found: Account):
+    """Nothing is missing up to where an epoch was closed, nothing is there twice, and nothing is beyond it."""
+    assert not found.twice
+    assert len(set(found.epochs)) == len(found.epochs)
+    for epoch in found.epochs[:-1]:
+        closing = found.closed[epoch]
+        assert closing.last.keys() == found.streams(epoch)
+        for stream, last in closing.last.items():
+            assert list(found.whole(stream, epoch)) == [(0, last)], (stream, epoch, closing)
+
+
+PREDICTIONS = infer_stream("bearing")
