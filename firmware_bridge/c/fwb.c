@@ -624,8 +624,8 @@ static int hello(fwb_t *b, const item it[MAX_KEYS])
         memset(b->receipts, 0, sizeof b->receipts);
     }
     b->live = 1;
-    if (it[2].kind && it[3].kind && (uint32_t)it[2].number == b->config->boot)
-        acknowledge(b, (uint32_t)it[3].number, &it[3]);
+    /* Frees nothing: the host may mean an earlier life of the same boot id. */
+    if (it[2].kind && it[3].kind && (uint32_t)it[2].number == b->config->boot) acknowledge(b, b->acked, &it[3]);
     return 1;
 }
 

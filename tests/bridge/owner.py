@@ -14,7 +14,10 @@ class Owner:
     """Samples of stream 0 have their own number as value in every example device."""
 
     def __init__(self, path: object, session_id: int = 1, cursor: Cursor | None = None) -> None:
-        self.link = Link(str(path), 921_600, Session(session_id, cursor))
+        self._path = str(path)
+        self._session_id = session_id
+        self._lives = 0
+        self.link = Link(self._path, 921_600, Session(session_id, cursor))
         self.events: list[Event] = []
         self.cursor = cursor
         self.received = 0
@@ -23,6 +26,12 @@ class Owner:
         self.wrong = 0
         self.holes = 0
         self._next: dict[int, int] = {}
+
+    def killed(self) -> None:
+        """As a host that dies and starts again: all that is left is the committed cursor."""
+        self.link.close()
+        self._lives += 1
+        self.link = Link(self._path, 921_600, Session(self._session_id + self._lives, self.cursor))
 
     def step(self, timeout_s: float = 0.05) -> list[Event]:
         events = self.link.step(timeout_s)

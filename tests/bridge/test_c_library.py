@@ -18,7 +18,7 @@ from .test_differential import line_noise
 
 HERE = Path(__file__).parent
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-compilers = pytest.mark.parametrize("compiler", ["gcc", "clang"])
+compilers = pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
 
 
 def sanitized(compiler: str, folder: Path, *sources: str | Path) -> Path:

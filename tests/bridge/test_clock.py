@@ -54,3 +54,12 @@ def test_a_deadline_is_never_after_the_hosts(device_us, trip, ttl):
     worst_offset = sent + trip - device_us * 1000
     deadline_us = clock.deadline_us(sent + trip + ttl, sent + trip)
     assert deadline_us == 0 or deadline_us * 1000 + worst_offset <= sent + trip + ttl
+
+
+@given(st.integers(1, 100))
+def test_a_deadline_far_ahead_allows_for_a_device_clock_that_runs_slow(seconds):
+    clock = ClockMap(drift_ppm=200)
+    clock.update(0, 0, 1_000_000)
+    ttl = seconds * 10**9
+    slow_device_us = (10**6 + ttl) * (1_000_000 - 200) // 1_000_000 // 1000 - 1_000
+    assert clock.deadline_us(10**6 + ttl, 10**6) <= slow_device_us

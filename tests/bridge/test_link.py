@@ -118,6 +118,7 @@ def test_a_cable_pulled_in_the_middle_of_frames_loses_nothing(site):
     assert firsts == sorted(set(firsts))
 
 
+@pytest.mark.slow
 def test_noise_lets_no_wrong_value_through_and_loses_nothing(site):
     owner, cable, _ = site
     owner.ready()
