@@ -97,7 +97,7 @@ class Child:
         self.socket.close()
         if self._process.stderr is not None:
             self._process.stderr.close()
-        return _outcome(self._process.returncode) + _last_words(self._tail)
+        return ending(self._process.returncode, self._tail)
 
 
 def child_environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -120,6 +120,11 @@ def yield_to_others(*, nice: int, oom_score: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(oom_score))
+
+
+def ending(returncode: int | None, stderr: bytes) -> str:
+    """How a process ended, and the last line that it said about it."""
+    return _outcome(returncode) + _last_words(stderr)
 
 
 def _outcome(returncode: int | None) -> str:

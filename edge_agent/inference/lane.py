@@ -40,7 +40,6 @@ class LaneOptions(msgspec.Struct, frozen=True):
     threads: int = 1
     providers: tuple[str, ...] = ()
     delegate: str = ""
-    exact: bool = False
     max_rate_hz: float | None = None
     queue: int = 64
     """Inputs that may wait under the policy `every`."""
@@ -165,8 +164,7 @@ class Lane:
         options = self._options
         manifest = msgspec.structs.replace(self._package.manifest, heldout={})
         path = str(self._package.model_path.resolve())
-        backend = (options.threads, options.providers, options.delegate, options.exact)
-        return Load(self._slot, path, manifest, *backend)
+        return Load(self._slot, path, manifest, options.threads, options.providers, options.delegate)
 
     def _started(self, backend: str) -> None:
         self._counters.count("starts")

@@ -56,7 +56,7 @@ class LoadedModel:
 def _open(load: Load) -> Runtime:
     # by name: a worker imports the one runtime that its models need
     module = import_module(f"edge_agent.inference.runtimes.{load.manifest.runtime}")
-    options = RuntimeOptions(load.threads, load.providers, load.delegate, load.exact)
+    options = RuntimeOptions(load.threads, load.providers, load.delegate)
     kind: Callable[..., Runtime] = getattr(module, _RUNTIMES[load.manifest.runtime])
     return kind(Path(load.model_path), load.manifest, options)
 

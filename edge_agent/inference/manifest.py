@@ -24,7 +24,7 @@ Every key, by example; those marked (optional) may be left out:
     length = 64                       # readings
     stride = 16                       # a new window every so many readings
     layout = "ncl"                    # order in the tensor: "ncl" (channel after channel) or "nlc" (reading after ..)
-    dtype = "float32"                 # of the model's tensor: float32, int8 or uint8
+    dtype = "float32"                 # of the model's tensor: float32, int8, uint8, int16 or int32
     shape = [1, 4, 64]                # of the model's tensor, the first dimension is 1; its product fits the input
     tensor = "x"                      # (optional) its name, checked; a model has one input
     scale = 1.0                       # (optional) x = clip((raw * scale - mean) / std); mean and std: one number for

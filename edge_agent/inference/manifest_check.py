@@ -12,7 +12,9 @@ from edge_agent.inference.tensor_spec import TensorSpec
 _TENSOR_BYTES = 256 * 2**20
 _LABELS = 100_000
 _RESERVED = {"trust", "trusted"}
-_INTEGER_RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
+_INTEGER_RANGE = {
+    "int8": (-128, 127), "uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31), 2**31 - 1),
+}  # fmt: skip
 
 
 def check_manifest(manifest: Manifest, place: str) -> None:

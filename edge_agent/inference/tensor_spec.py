@@ -10,10 +10,10 @@ from msgspec import Meta
 
 Dim = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Shape = Annotated[tuple[Dim, ...], Meta(min_length=1, max_length=6)]
-Dtype = Literal["float32", "int8", "uint8"]
-Quantization = tuple[Annotated[float, Meta(gt=0)], Annotated[int, Meta(ge=-128, le=255)]]
+Dtype = Literal["float32", "int8", "uint8", "int16", "int32"]
+Quantization = tuple[Annotated[float, Meta(gt=0)], int]
 
-ITEM_BYTES = {"float32": 4, "int8": 1, "uint8": 1}
+ITEM_BYTES = {"float32": 4, "int8": 1, "uint8": 1, "int16": 2, "int32": 4}
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -29,8 +29,6 @@ class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
     threads: int
     providers: tuple[str, ...] = ()
     delegate: str = ""
-    exact: bool = False
-    """litert: no default delegates, so that every build of the runtime gives the same bits."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask", array_like=True, gc=False):

@@ -88,6 +88,8 @@ class FrameSender:
         self._interval_ns = self._capture.interval_ns if isinstance(self._capture, FileCapture) else 0
         self._shapers = [Shaper(view) for view in settings.views]
         self._start_ns = time.monotonic_ns()
+        # often enough for a parent that waits for `stall`
+        self._idle_ns = min(_IDLE_NS, settings.read_timeout_ms * 1_000_000 // 3)
         self._credits = 0
         self._number = -1
         self._next_ns = 0
@@ -174,7 +176,7 @@ class FrameSender:
 
     def _stay_in_touch(self) -> None:
         now_ns = time.monotonic_ns()
-        if now_ns - self._spoke_ns >= _IDLE_NS:
+        if now_ns - self._spoke_ns >= self._idle_ns:
             self._connection.sendall(packed(Idle(self._seen())))
             self._spoke_ns = now_ns
 

@@ -74,7 +74,7 @@ class FrameHead(msgspec.Struct, frozen=True, tag="frame", array_like=True):
 
 
 class Idle(msgspec.Struct, frozen=True, tag="idle", array_like=True):
-    """No frame to send for a second; perhaps the camera shows the same picture all the time."""
+    """No frame to send for a while; perhaps the camera shows the same picture all the time."""
 
     seen: Seen
 

@@ -27,6 +27,8 @@ from edge_agent.inference.runtimes.runtime import (
 from edge_agent.inference.tensor_spec import TensorSpec
 
 BACKENDS = ("ai_edge_litert", "tflite_runtime")
+NO_DELEGATE = "none"
+"""In place of a library: not even the default delegates, so that every build of the runtime gives the same bits."""
 _TINY = base64.b64decode(
     "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAA2AAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAAAAAMABQAEAAMAAgABAAM"
     "AAAAEAAAADwAAABAAAAARAAAAAEAAAAQAAAAAAAKAAwAAAAIAAQACgAAAAgAAAAMAAAAAQAAAAEAAAABAAAAAAAAAAEAAAABAAAAAQAAAAAA"
@@ -52,7 +54,7 @@ class LitertRuntime:
         self.output = _quantized(self.output, manifest.output, "output")
         self._input_index = inputs[0]["index"]
         self._output_index = next(t["index"] for t in outputs if t["name"] == self.output.name)
-        self.backend = name + (f" with {options.delegate}" if options.delegate else "")
+        self.backend = name + (f", delegate {options.delegate}" if options.delegate else "")
 
     def run(self, tensor: Array) -> Array:
         try:
@@ -90,9 +92,9 @@ def run_tiny(module: Any) -> None:
 
 def _open(module: Any, path: Path, options: RuntimeOptions) -> Any:
     settings: dict[str, Any] = {"num_threads": options.threads}
-    if options.exact:
+    if options.delegate == NO_DELEGATE:
         settings["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    if options.delegate:
+    elif options.delegate:
         settings["experimental_delegates"] = [_delegate(module, options.delegate)]
     try:
         interpreter = module.Interpreter(model_path=str(path), **settings)

@@ -6,15 +6,24 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from edge_agent.errors import Rejected
 from edge_agent.inference.manifest import Manifest
 from edge_agent.inference.runtimes.runtime import Array, RuntimeOptions, TensorInfo, choose, only_input
 
+_TINY = (
+    b'\x08\x08:;\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x13\n\x01x\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x04'
+    b"b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x04B\x02\x10\x11"
+)
+"""y = max(x, 0) of four numbers."""
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
-_DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
+_DTYPES = {
+    "tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8", "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+}  # fmt: skip
 
 
 def _error_classes() -> tuple[type[Exception], ...]:
@@ -74,3 +83,12 @@ def _info(tensor: Any) -> TensorInfo:
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0][:300]
+
+
+def run_tiny() -> str:
+    """The library's name and version, once it has run a tiny model. Raises one of many things when it cannot."""
+    session = ort.InferenceSession(_TINY, providers=[_CPU])
+    output = session.run(None, {"x": np.array([[-1, 2, -3, 4]], np.float32)})[0]
+    if output.tolist() != [[0, 2, 0, 4]]:
+        raise ValueError("a tiny model gave a wrong answer")
+    return f"onnxruntime {ort.__version__}"

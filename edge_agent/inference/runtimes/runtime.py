@@ -22,7 +22,6 @@ class RuntimeOptions:
     threads: int = 1
     providers: tuple[str, ...] = ()
     delegate: str = ""
-    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
