@@ -167,14 +167,15 @@ class Session:
             self._client.username_pw_set(s.username, read_secret(s.password_file) if s.password_file else None)
         if s.tls is not None:
             self._client.tls_set_context(client_context(s.tls))
+        keepalive_s = s.keepalive_s * 3 // 4  # the library waits as long again for the answer to its ping
         if not self._v5:
-            self._client.connect(s.host, s.port, s.keepalive_s)
+            self._client.connect(s.host, s.port, keepalive_s)
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = s.session_expiry_s
         properties.MaximumPacketSize = s.max_body_bytes + _HEADERS
         clean = s.session_expiry_s == 0
-        self._client.connect(s.host, s.port, s.keepalive_s, clean_start=clean, properties=properties)
+        self._client.connect(s.host, s.port, keepalive_s, clean_start=clean, properties=properties)
 
     def _on_socket_open(self, _client: Client, _userdata: object, sock: Any) -> None:
         self._socket = sock
@@ -335,7 +336,8 @@ class Session:
         elif reason.value == 0x8D:
             self._lose(Lost(f"{self.where} is silent: no answer within the keepalive", "is the network up?"))
         else:
-            self._lose(Lost(f"{self.where} closed the connection", "see the broker's log"))
+            hint = f'see the broker\'s log; does another client use the id "{self.settings.client_id}"?'
+            self._lose(Lost(f"{self.where} closed the connection", hint))
 
     def _check_size(self, publication: Publication, properties_bytes: int) -> None:
         rest = 4 + len(publication.topic.encode()) + properties_bytes + len(publication.body)

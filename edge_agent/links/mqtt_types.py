@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     password_file: str | None = None
     tls: TlsConfig | None = None
     keepalive_s: int = 30
+    """A silent connection is given up within one and a half times this."""
     session_expiry_s: int = 86_400
     """0: the broker forgets this client's subscriptions and queue when the connection ends."""
     window: int = 50

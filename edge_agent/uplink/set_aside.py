@@ -9,6 +9,8 @@ Key = tuple[int, int]
 MOST = 64
 """Rows of a priority set aside at once; with more, nothing new of it is sent until one of them is through."""
 TRIES = 8
+TRIALS = 5
+"""Of a row that breaks connections: each is a proof of its own."""
 _FIRST_NS = 1_000_000_000
 _MOST_NS = 60_000_000_000
 PATIENT = frozenset({"quota_exceeded", "not_authorized"})
@@ -47,7 +49,7 @@ class SetAside:
         entry = self._rows.setdefault(key, _Entry())
         entry.tries += 1
         entry.code = code
-        if entry.tries >= TRIES and code not in PATIENT:
+        if entry.tries >= (TRIALS if code == DISCONNECTS else TRIES) and code not in PATIENT:
             del self._rows[key]
             return False
         entry.due_ns = now_ns + min(_FIRST_NS << min(entry.tries - 1, 10), _MOST_NS)
