@@ -52,6 +52,8 @@ _SWITCH_S = 1e-4
 _TURN_S = 1.0
 _HEALTH_S = 30.0
 _INCIDENTS = 20
+_DELIVERY_S = 30.0
+"""At the end of a replay: so long without a further delivery means that nobody listens."""
 
 
 class Tally:
@@ -281,11 +283,18 @@ class Agent:
         while self._busy() and not self.supervisor.fatal:
             self.supervisor.spawner.serve(0.05)
         self.store.flush(30.0)
-        while self.uplink and self.uplink.to_dict()["connected"] and self._waiting():
+        waiting, end_s = self._waiting(), time.monotonic() + _DELIVERY_S
+        while self.uplink and waiting and time.monotonic() < end_s:
             self.supervisor.spawner.serve(0.05)
+            if (now := self._waiting()) != waiting:
+                waiting, end_s = now, time.monotonic() + _DELIVERY_S
+        if waiting:
+            log.warning("ended with undelivered rows; they are kept, and the next start delivers them")
 
-    def _waiting(self) -> bool:
-        return any(self.writer.outgoing.waiting(prio) for prio in PRIORITIES)
+    def _waiting(self) -> list[list[tuple[int, int]]]:
+        """Ranges of rows that nobody has confirmed, by priority; empty when all are delivered."""
+        ranges = [self.writer.outgoing.waiting(prio) for prio in PRIORITIES]
+        return ranges if any(ranges) else []
 
     def _busy(self) -> bool:
         return any(feed.pending for feed in self.inbox.feeds()) or any(lane.busy for lane in self.lanes.values())

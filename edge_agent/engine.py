@@ -279,6 +279,14 @@ class Engine:
         stream.next_seq = seq + 1
         lane.take(prediction)
         self._out.append(RecordPrediction(seq, prediction, lane.trust))
+        if prediction.answered:
+            self._outputs(lane, prediction)
+        if prediction.valid and not lane.expiring:
+            lane.expiring = True
+            self._wake_at(lane.stale_at(), self._expire_lane, lane)
+        self._show_trust(lane, prediction.error)
+
+    def _outputs(self, lane: LaneState, prediction: Prediction) -> None:
         mono_ns = prediction.input_stamp.mono_ns
         for name, slot in lane.plan.outputs.items():
             value = lane.admitted(name, prediction) if prediction.valid else UNKNOWN
@@ -286,10 +294,6 @@ class Engine:
                 self._miss(slot, mono_ns)
             else:
                 self._sample(slot, mono_ns, value)
-        if prediction.valid and not lane.expiring:
-            lane.expiring = True
-            self._wake_at(lane.stale_at(), self._expire_lane, lane)
-        self._show_trust(lane, prediction.error)
 
     def _expire_lane(self, lane: LaneState) -> None:
         due_ns = lane.stale_at()

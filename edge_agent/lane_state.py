@@ -14,10 +14,14 @@ LAST_GOOD = "last-good"
 RULES_ONLY = "rules-only"
 
 
-class LaneState:
-    """One lane. Trusted means: the worker serves (breaker closed) and the last output was valid."""
+_INVALID = 3
+"""So many inputs in a row without a valid output cost the trust; one alone may be the input's fault."""
 
-    __slots__ = ("_served", "_valid", "expiring", "fresh", "last_ns", "model", "plan")
+
+class LaneState:
+    """One lane. Trusted means: the worker serves (breaker closed) and its outputs are valid."""
+
+    __slots__ = ("_invalid", "_served", "expiring", "fresh", "last_ns", "model", "plan")
 
     def __init__(self, plan: LanePlan) -> None:
         self.plan = plan
@@ -26,11 +30,11 @@ class LaneState:
         self.last_ns = -1
         self.expiring = False
         self._served = "unavailable"
-        self._valid = True
+        self._invalid = 0
 
     @property
     def trust(self) -> str:
-        return "degraded" if self._served == "trusted" and not self._valid else self._served
+        return "degraded" if self._served == "trusted" and self._invalid >= _INVALID else self._served
 
     @property
     def withdrawn(self) -> bool:
@@ -44,7 +48,9 @@ class LaneState:
 
     def take(self, prediction: Prediction) -> None:
         self.model = prediction.model
-        self._valid = self.fresh = prediction.valid
+        self._invalid = 0 if prediction.valid else self._invalid + 1
+        if prediction.answered:
+            self.fresh = prediction.valid
         if prediction.valid:
             self.last_ns = max(self.last_ns, prediction.input_stamp.mono_ns)
 

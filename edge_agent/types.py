@@ -121,6 +121,8 @@ class Prediction(msgspec.Struct, frozen=True, tag="prediction"):
     digest: str = ""
     """`sha256:…` of the input bytes."""
     refs: tuple[SeqRange, ...] = ()
+    answered: bool = True
+    """False: the model gave no output at all (it was late, or died), which says nothing of what it said before."""
 
 
 class HealthChange(msgspec.Struct, frozen=True, tag="health"):

@@ -27,7 +27,7 @@ from render_meter_video import render
 from edge_agent.errors import EdgeError
 from edge_agent.store.reader import view_store
 
-RATE_HZ = 10.0
+RATE_HZ = 100.0
 BEARING_INPUT = ["motor.load", "motor.speed", "motor.temp", "motor.vibration", "motor.current"]
 
 

@@ -25,7 +25,7 @@ class TwoStacks(Samples):
 
     def _leave(self, head: int) -> None:
         self._head = head
-        if head > self._split:
+        if head > self._split or head == len(self._times):
             self._trim()
             self._turn()
 

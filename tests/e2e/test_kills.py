@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from demo_backend import DemoBackend
 
-from tests.doubles.mosquitto import Mosquitto, needs_mosquitto
+from tests.doubles.mosquitto import Mosquitto
 from tests.e2e.harness import RunningAgent, site_text, wait_until
 
 LOAD = """
@@ -46,7 +46,7 @@ actions = [{ set = "press.relay", value = 0, else_value = 1 }]
 def campaign(folder: Path, kills: int, seed: int) -> None:
     rng = random.Random(seed)
     reported: dict[str, int] = {}
-    with Mosquitto(folder) as broker:
+    with Mosquitto(folder, "max_queued_messages 0") as broker:
         backend = DemoBackend(broker.port)
         backend.start()
         agent = RunningAgent(folder, site_text(broker=broker.port, more=LOAD))
@@ -79,14 +79,12 @@ def campaign(folder: Path, kills: int, seed: int) -> None:
     assert sum(reported.values()) > 100 * kills / 4
 
 
-@needs_mosquitto
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_committed_is_lost_and_no_number_used_twice_over_50_kills(tmp_path: Path) -> None:
     campaign(tmp_path, 50, seed=1)
 
 
-@needs_mosquitto
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_nothing_committed_is_lost_and_no_number_used_twice_over_200_kills(tmp_path: Path) -> None:

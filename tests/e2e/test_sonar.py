@@ -13,7 +13,7 @@ import pytest
 from demo_backend import DemoBackend
 
 from edge_agent.contract.messages import Tele
-from tests.doubles.mosquitto import Mosquitto, needs_mosquitto
+from tests.doubles.mosquitto import Mosquitto
 from tests.e2e.harness import SHARED, RunningAgent, site_text, wait_until
 
 CAPTURE = SHARED / "data" / "serial" / "humminbird-M37.log"
@@ -30,7 +30,7 @@ depth = { unit = "m" }
 water_temp = { unit = "Cel" }
 """
 
-pytestmark = [needs_mosquitto, pytest.mark.skipif(not CAPTURE.exists(), reason="the shared captures are not there")]
+pytestmark = [pytest.mark.skipif(not CAPTURE.exists(), reason="the shared captures are not there")]
 
 
 def lines() -> list[bytes]:
@@ -107,7 +107,7 @@ def test_depth_and_water_temperature_arrive_and_damaged_lines_are_refused(tmp_pa
     bad = [line for line, was in zip(written, whole, strict=True) if line != was]
     good = [line for line, was in zip(written, whole, strict=True) if line == was]
     port = Sounder(tmp_path / "port")
-    with Mosquitto(tmp_path) as broker:
+    with Mosquitto(tmp_path, "max_queued_messages 0") as broker:
         depths = Depths()
         backend = DemoBackend(broker.port, on_row=depths.take)
         backend.start()

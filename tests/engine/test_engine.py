@@ -148,7 +148,27 @@ def test_invalid_prediction_is_recorded_and_unknown_to_rules() -> None:
     effects = run(machine, tick(0), served(0), reading(1, temp=20.0), prediction(1, 0.1), prediction(2, None))
     assert [r.seq for r in of(RecordPrediction, effects)] == [0, 1]
     assert machine.values[machine._plan.names.index("bearing.score")] is UNKNOWN
-    assert machine.values[machine._plan.names.index("bearing.trusted")] is False
+
+
+def test_three_inputs_in_a_row_without_a_valid_output_cost_the_trust_and_one_valid_restores_it() -> None:
+    machine = engine()
+    slot = machine._plan.names.index("bearing.trust")
+    run(machine, tick(0), served(0), prediction(1, 0.1), prediction(2, None), prediction(3, None))
+    assert machine.values[slot] == "trusted"
+    run(machine, prediction(4, None))
+    assert machine.values[slot] == "degraded"
+    run(machine, prediction(5, 0.1))
+    assert machine.values[slot] == "trusted"
+
+
+def test_model_that_did_not_answer_leaves_its_last_output_until_that_is_stale() -> None:
+    machine = engine()
+    slot = machine._plan.names.index("bearing.score")
+    late = msgspec.structs.replace(prediction(2, None), answered=False)
+    run(machine, tick(0), served(0), prediction(1, 0.3), late)
+    assert machine.values[slot] == 0.3
+    run(machine, tick(6))
+    assert machine.values[slot] is UNKNOWN
 
 
 def test_rungs_go_down_and_up_one_visible_step_at_a_time() -> None:

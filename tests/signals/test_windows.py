@@ -229,3 +229,16 @@ def test_a_year_of_readings_does_not_drift():
             for name, w in windows.items():
                 want = reference(name, tail)
                 assert math.isclose(w.value(minute * 60 * SECOND), want, rel_tol=1e-9, abs_tol=1e-12), (name, minute)
+
+
+@pytest.mark.parametrize("fn", ["mean", "min", "max", "std", "range", "rate"])
+def test_window_that_ran_empty_by_time_alone_is_unknown_and_fills_again(fn):
+    window = make_window(fn, window_ns=10)
+    window.push(1, 5.0)
+    window.push(5, 6.0)
+    window.value(12)  # one left, and the other is all that the front holds
+    assert window.value(20) is None
+    assert window.next_change(20) is None
+    window.push(40, 1.0)
+    window.push(41, 1.0)
+    assert window.value(41) == {"mean": 1.0, "min": 1.0, "max": 1.0}.get(fn, 0.0)
