@@ -77,12 +77,15 @@ class AgentConfig(_Strict, frozen=True):
     """`[agent]`: who this gateway is and where it keeps its state."""
 
     gateway: TopicSegment
+    """With tenant and site its place in every topic: `edge/v1/{tenant}/{site}/{gateway}/…`."""
     tenant: TopicSegment = "default"
     site: TopicSegment = "default"
     data_dir: str = "/var/lib/edge-agent"
+    """For what must outlive a power cut; absolute."""
     run_dir: str = "/run/edge-agent"
     """For the control socket and the event log ring; a tmpfs."""
     event_log_mb: Annotated[int, Meta(ge=1, le=1024)] = 16
+    """Size of the ring of recent events; an alert freezes it."""
 
 
 class SourceConfig(_Strict, frozen=True):
@@ -92,6 +95,7 @@ class SourceConfig(_Strict, frozen=True):
     kind: str
     driver: msgspec.Struct
     group: TopicSegment = "all"
+    """Its telemetry goes to `up/tele/{group}`."""
     stale_after: WindowLength = "10s"
     """A field that was not heard for this long is unknown to rules."""
     max_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
@@ -110,7 +114,7 @@ class SignalConfig(_Strict, frozen=True):
     last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     """A window by count instead of by time."""
     p: Annotated[float, Meta(ge=0, le=100)] | None = None
-    """For `percentile`."""
+    """For `percentile`: which, 0 to 100."""
 
 
 class ActionConfig(_Strict, frozen=True):
@@ -127,14 +131,20 @@ class RuleConfig(_Strict, frozen=True):
 
     id: RuleId
     when: str
+    """Raises it."""
     for_: WindowLength | None = msgspec.field(default=None, name="for")
+    """How long it must hold."""
     clear: str | None = None
+    """Ends it; without it, `when` no longer being true."""
     otherwise: str | None = None
+    """Decides while `when` is unknown."""
     severity: Literal["info", "warning", "critical"] = "warning"
     latch: bool = False
+    """Stays raised until a person resets it."""
     text: Text = ""
     """What people read in the alert; the id where empty."""
     alert: bool = True
+    """False: it acts without telling people."""
     actions: tuple[ActionConfig, ...] = ()
 
 
@@ -146,6 +156,7 @@ class ModelConfig(_Strict, frozen=True):
     """Path of a package directory, relative to the site file or the project's `models/`."""
     input: Name | tuple[SignalName, ...]
     policy: Literal["latest", "every"] | None = None
+    """This and the next two: default as the package's manifest says."""
     deadline_ms: Annotated[int, Meta(ge=1, le=600_000)] | None = None
     threads: Annotated[int, Meta(ge=1, le=64)] | None = None
     providers: tuple[str, ...] = ()
@@ -153,10 +164,13 @@ class ModelConfig(_Strict, frozen=True):
     delegate: str | None = None
     """litert: path of a delegate library."""
     memory_mb: Annotated[int, Meta(ge=32, le=65536)] = 512
+    """Ceiling of the worker; more, and it is killed alone."""
     max_rate_hz: Annotated[float, Meta(gt=0)] | None = None
+    """Asked at most so often."""
     worker: Name | None = None
     """Models that name the same worker share one process."""
     stale_after: WindowLength = "10s"
+    """Without a prediction for this long its outputs are unknown."""
 
 
 class ActuatorConfig(_Strict, frozen=True):
@@ -175,6 +189,7 @@ class StoreConfig(_Strict, frozen=True):
     quota: Size = "1GB"
     """Bytes of the database file and its -wal together."""
     commit_interval: Annotated[Duration, Meta(extra={"shortest": "10ms", "longest": "60s"})] = "1s"
+    """What a power cut may cost; decisions and alerts are committed at once."""
     row_limit: Size = "96KiB"
     """A row is closed when its body would grow past this."""
 
@@ -186,6 +201,7 @@ class TlsConfig(_Strict, frozen=True):
     cert: str | None = None
     key: str | None = None
     server_name: str | None = None
+    """The name in the broker's certificate, where `host` is only an address."""
 
 
 class UplinkConfig(_Strict, frozen=True):
@@ -205,6 +221,8 @@ class UplinkConfig(_Strict, frozen=True):
     window: Annotated[int, Meta(ge=1, le=1000)] = 50
     """Messages in flight; the broker's Receive Maximum lowers it."""
     session_expiry_s: Annotated[int, Meta(ge=0, le=2_592_000)] = 86_400
+    reconnect_max: Duration = "120s"
+    """The longest wait between two attempts to connect; waits double up to it, with jitter."""
     backlog_rate: Annotated[int, Meta(ge=1)] | None = None
     """Rows per second for the backlog; live rows are not held back."""
     dir: str | None = None
