@@ -47,14 +47,20 @@ class FaultConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys of a `simulated` source."""
+
     rate_hz: Annotated[float, Meta(gt=0, le=100_000)] = 10.0
+    """Samples in a second of the motor's time."""
     seed: int = 1
+    """The same seed gives the same motor, sensors and noise."""
     speed: Speed = 1.0
+    """1 is real time, 10 ten times as fast, "max" as fast as the agent takes it."""
     count: Annotated[int, Meta(ge=1)] | None = None
     """Ends after so many samples; endless where not given."""
     thermal: Duration = "60s"
     """Thermal time constant of the motor; shorter makes faults of cooling quicker."""
     faults: tuple[FaultConfig, ...] = ()
+    """What goes wrong, and when."""
 
 
 def fields(config: Config) -> dict[str, FieldSpec]:  # noqa: ARG001 - this kind has always the same fields
