@@ -25,11 +25,13 @@ class Owner:
         self.open_gaps = 0
         self.wrong = 0
         self.holes = 0
+        self.damaged = 0
         self._next: dict[int, int] = {}
 
     def killed(self) -> None:
         """As a host that dies and starts again: all that is left is the committed cursor."""
         self.link.close()
+        self.damaged += self.link.session.frames.damaged
         self._lives += 1
         self.link = Link(self._path, 921_600, Session(self._session_id + self._lives, self.cursor))
 
