@@ -93,6 +93,7 @@ quota = "64MB"
 kind = "mqtt"
 host = "127.0.0.1"
 port = {broker}
+reconnect_max = "4s"
 
 [delivery]
 ack = "backend"

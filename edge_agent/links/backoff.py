@@ -11,11 +11,12 @@ BUSY_S = 60.0
 
 
 class Backoff:
-    """Waits of 1 to 120 s; the ceiling starts at 2 s, doubles with every failure, and starts over only after a
+    """Waits of 1 s to `most_s`; the ceiling starts at 2 s, doubles with every failure, and starts over only after a
     connection that held for 60 s: a broker that accepts and drops is not hit every second."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, most_s: float = MOST_S) -> None:
         self._rng = rng
+        self._most_s = most_s
         self._failures = 0
         self._up_since_s: float | None = None
 
@@ -29,7 +30,7 @@ class Backoff:
             self._failures = 0
         self._up_since_s = None
         self._failures += 1
-        ceiling_s = min(MOST_S, 2.0 ** min(self._failures, 10))
+        ceiling_s = min(self._most_s, 2.0 ** min(self._failures, 10))
         if busy:
             return self._rng.uniform(BUSY_S, max(ceiling_s, BUSY_S * 1.5))
         return self._rng.uniform(LEAST_S, ceiling_s)

@@ -13,6 +13,7 @@ import msgspec
 
 from edge_agent.config.site import UplinkConfig
 from edge_agent.contract import messages, topics
+from edge_agent.durations import parse_duration
 from edge_agent.errors import Rejected
 from edge_agent.links import mqtt_reasons as reasons
 from edge_agent.links.backoff import Backoff
@@ -100,7 +101,7 @@ class MqttUplink:
         self._ack_topic = identity.topics.down(topics.ACK)
         self._counters = counters
         self._monotonic = monotonic
-        self._backoff = Backoff(rng)
+        self._backoff = Backoff(rng, parse_duration(config.reconnect_max) / 1e9)
         self._waker = Waker()
         self._session: Session | None = None
         self._dial_at_s = monotonic()
