@@ -221,7 +221,7 @@ class UplinkConfig(_Strict, frozen=True):
     window: Annotated[int, Meta(ge=1, le=1000)] = 50
     """Messages in flight; the broker's Receive Maximum lowers it."""
     session_expiry_s: Annotated[int, Meta(ge=0, le=2_592_000)] = 86_400
-    reconnect_max: Duration = "120s"
+    reconnect_max: Annotated[Duration, Meta(extra={"shortest": "1s", "longest": "1d"})] = "120s"
     """The longest wait between two attempts to connect; waits double up to it, with jitter."""
     backlog_rate: Annotated[int, Meta(ge=1)] | None = None
     """Rows per second for the backlog; live rows are not held back."""
