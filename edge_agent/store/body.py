@@ -83,7 +83,7 @@ class StoreBody:
         self._intake.put(effects)
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until everything put before is on the disk; False when it is not after `timeout_s`."""
+        """Waits until everything put or delivered before is on the disk; False when it is not after `timeout_s`."""
         return self._intake.wait_done(timeout_s)
 
     def wait_room(self, timeout_s: float) -> bool:

@@ -90,6 +90,7 @@ class Intake:
     def wait_done(self, timeout_s: float) -> bool:
         """Asks for a commit of all that was put so far, and waits for it."""
         with self._changed:
+            self._tickets += 1
             ticket = self._tickets
             self._asked = True
             self._changed.notify_all()
