@@ -54,14 +54,23 @@ class Control:
             if args.get("alert") not in {a.alert_id for a in self._agent.engine.raised()}:
                 raise Refusal("unknown_alert", f"no raised alert {args.get('alert')!r}")
             return
-        if args.get("rule") not in self._agent.engine.phases():
-            raise Refusal("unknown_rule", f"no rule {args.get('rule')!r}")
+        self._check_rule(name, args.get("rule"))
         why = args.get("why", "")
         if not isinstance(why, str) or len(why) > _MAX_WHY:
             raise Refusal("bad_args", f"why is a text of at most {_MAX_WHY} characters")
         for_s = args.get("for_s", 1)
         if isinstance(for_s, bool | str) or not 0 < for_s <= _MAX_HOLD_S:
             raise Refusal("bad_args", f"for_s is a number of seconds up to {_MAX_HOLD_S}")
+
+    def _check_rule(self, name: str, rule: object) -> None:
+        engine = self._agent.engine
+        phase = engine.phases().get(rule) if isinstance(rule, str) else None
+        if phase is None:
+            raise Refusal("unknown_rule", f"no rule {rule!r}")
+        if name == "reset" and phase != "latched":
+            raise Refusal("not_latched", f"{rule} is {phase}: only a latched rule can be reset")
+        if name == "release" and rule not in engine.holds():
+            raise Refusal("not_held", f"nobody holds {rule}")
 
     def status(self) -> dict[str, Any]:
         """Verdict first; ages, not instants."""

@@ -1,7 +1,9 @@
 """Every event in the order in which the engine took it: what `replay` feeds through it again.
 
-A log is a header, then events, each a MessagePack document behind its length (u32, big-endian). `Recorder` keeps
-everything in one file; `Ring` keeps the newest megabytes in a folder (a tmpfs) and copies them to disk on request.
+A log is a header, then events, each a MessagePack document behind its length and a CRC-32 over all documents up to
+and with it (u32, big-endian); a length of 0 is the end. So nothing is changed, left out, put elsewhere or cut off
+unnoticed. `Recorder` keeps everything in one file; `Ring` keeps the newest megabytes in a folder (a tmpfs), each part
+with a CRC of its own and without an end, and copies them to disk on request.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BufferedWriter, FileIO
@@ -20,7 +23,7 @@ import msgspec
 from edge_agent.errors import Rejected
 from edge_agent.types import Alert, Decision, Event
 
-_LENGTH = struct.Struct(">I")
+_PREFIX = struct.Struct(">II")
 _MAGIC = "edge-agent-events/1"
 _MAX_EVENT_BYTES = 1 << 24
 
@@ -45,9 +48,24 @@ class EventSink(Protocol):
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def _framed(document: Event | Header) -> bytes:
-    body = _encode(document)
-    return _LENGTH.pack(len(body)) + body
+class _Framer:
+    """Documents to bytes, each with the CRC of all before it."""
+
+    def __init__(self) -> None:
+        self._crc = 0
+
+    def framed(self, documents: Sequence[Event | Header]) -> bytes:
+        crc = self._crc
+        out: list[bytes] = []
+        for document in documents:
+            body = _encode(document)
+            crc = zlib.crc32(body, crc)
+            out += (_PREFIX.pack(len(body), crc), body)
+        self._crc = crc
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        return _PREFIX.pack(0, self._crc)
 
 
 class Recorder:
@@ -55,16 +73,18 @@ class Recorder:
 
     def __init__(self, path: Path, header: Header) -> None:
         self._file: BufferedWriter = path.open("wb")
-        self._file.write(_framed(header))
+        self._framer = _Framer()
+        self._file.write(self._framer.framed([header]))
         self._decisions: BufferedWriter = decisions_of(path).open("wb")
 
     def append(self, events: Sequence[Event]) -> None:
-        self._file.write(b"".join(_framed(e) for e in events))
+        self._file.write(self._framer.framed(events))
 
     def decided(self, item: Decision | Alert) -> None:
         self._decisions.write(decision_line(item))
 
     def close(self) -> None:
+        self._file.write(self._framer.end())
         for file in (self._file, self._decisions):
             file.flush()
             os.fsync(file.fileno())
@@ -84,7 +104,7 @@ class Ring:
         self._file = self._next()
 
     def append(self, events: Sequence[Event]) -> None:
-        self._file.write(b"".join([_framed(e) for e in events]))
+        self._file.write(self._framer.framed(events))
         if self._file.tell() >= self._part_bytes:
             self._file.close()
             self._file = self._next()
@@ -93,7 +113,7 @@ class Ring:
         """Copies what is there into the one file `target`, on disk. From any thread."""
         temporary = target.with_suffix(".part")
         with temporary.open("wb") as out:
-            out.write(_framed(self._header))
+            out.write(_Framer().framed([self._header]))
             for part in sorted(self._folder.glob("*.events")):
                 with suppress(FileNotFoundError):
                     out.write(part.read_bytes())
@@ -106,6 +126,7 @@ class Ring:
 
     def _next(self) -> FileIO:
         self._number += 1
+        self._framer = _Framer()
         (self._folder / f"{self._number - 8:08d}.events").unlink(missing_ok=True)
         return (self._folder / f"{self._number:08d}.events").open("wb", buffering=0)
 
@@ -123,36 +144,58 @@ def header(*, epoch: str, boot: str, site_sha256: str, version: str, whole: bool
     return Header(_MAGIC, epoch, boot, site_sha256, version, whole)
 
 
-def read_log(path: Path) -> tuple[Header, Iterator[Event]]:
+def read_log(path: Path, *, to_its_end: bool = False) -> tuple[Header, Iterator[Event]]:
     """The header, and the events as they are read. Raises Rejected where the file is no event log, and while
-    iterating where it is damaged; a last event that was cut off is the end of the log, not an error."""
-    frames = _frames(path.read_bytes(), path)
+    iterating where it was changed. A log without its end, of a recorder that was killed, ends with its last whole
+    event; with `to_its_end` that is an error too."""
+    frames = _frames(path, to_its_end)
+    body, _, _ = next(frames, (b"", 0, True))
     try:
-        head = msgspec.msgpack.decode(next(frames, b""), type=Header)
+        head = msgspec.msgpack.decode(body, type=Header)
     except msgspec.DecodeError as e:
         raise Rejected(f"{path}: not an event log ({e})", hint="give a file made by run --record") from e
     if head.magic != _MAGIC:
         raise Rejected(f"{path}: an event log of another kind, {head.magic!r}")
-    return head, _events(frames, path)
+    return head, _events(frames, path, whole=head.whole)
 
 
-def _events(frames: Iterator[bytes], path: Path) -> Iterator[Event]:
+def _events(frames: Iterator[_Frame], path: Path, *, whole: bool) -> Iterator[Event]:
     decode = msgspec.msgpack.Decoder(Event).decode
-    for number, body in enumerate(frames, 1):
+    for number, (body, at, follows) in enumerate(frames, 1):
+        if whole and not follows:
+            raise _changed(path, at)
         try:
             yield decode(body)
         except msgspec.DecodeError as e:
             raise Rejected(f"{path}: event {number} is damaged: {e}") from e
 
 
-def _frames(content: bytes, path: Path) -> Iterator[bytes]:
-    at = 0
-    while at + _LENGTH.size <= len(content):
-        (size,) = _LENGTH.unpack_from(content, at)
-        if size > _MAX_EVENT_BYTES:
-            raise Rejected(f"{path}: a length of {size} at byte {at} cannot be", hint="the file is damaged there")
-        at += _LENGTH.size
-        if at + size > len(content):
-            return
-        yield content[at : at + size]
-        at += size
+_Frame = tuple[bytes, int, bool]
+"""Body, its place in the file, and whether it follows the one before; it does not where a part of a ring begins."""
+
+
+def _frames(path: Path, to_its_end: bool) -> Iterator[_Frame]:
+    crc = at = 0
+    with path.open("rb") as file:
+        while len(prefix := file.read(_PREFIX.size)) == _PREFIX.size:
+            length, told = _PREFIX.unpack(prefix)
+            if length > _MAX_EVENT_BYTES:
+                raise _changed(path, at)
+            body = file.read(length)
+            if len(body) < length:
+                break
+            follows = told == zlib.crc32(body, crc)
+            if not length:
+                if not follows or file.read(1):
+                    raise _changed(path, at)
+                return
+            if not follows and told != zlib.crc32(body):
+                raise _changed(path, at)
+            yield body, at, follows
+            crc, at = told, file.tell()
+    if to_its_end:
+        raise Rejected(f"{path}: cut off at byte {at}", hint="--force goes as far as it goes")
+
+
+def _changed(path: Path, at: int) -> Rejected:
+    return Rejected(f"{path}: changed or damaged at byte {at}", hint="take the log as it was recorded")

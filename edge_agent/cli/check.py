@@ -6,11 +6,8 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
-from edge_agent.assembly import assemble
 from edge_agent.cli import show
-from edge_agent.config.problems import ConfigError
 from edge_agent.errors import ExitCode
 
 
@@ -20,19 +17,23 @@ from edge_agent.errors import ExitCode
 def command(site: Path, as_json: bool) -> None:
     """Say everything that is wrong with SITE; opens no port, no camera, no network.
 
-    Exit code 0: it can run (warnings may be shown); 2: it cannot.
+    Exit codes: 0 it can run (warnings may be shown); 2 it cannot.
     """
+    from edge_agent.assembly import assemble
+    from edge_agent.config.problems import ConfigError
+    from edge_agent.config.problems import as_json as told
+
     try:
         problems, runs = assemble(site).warnings, True
     except ConfigError as e:
         problems, runs = e.problems, False
     if as_json:
-        show.echo_json({"ok": runs, "problems": [msgspec.to_builtins(p) for p in problems]})
+        show.echo_json({"ok": runs, "problems": told(problems)})
     else:
         for problem in problems:
             click.echo(show.safe(problem), err=not runs)
         errors = sum(p.severity == "error" for p in problems)
-        click.echo(f"{show.mark(runs)} {site}: {_verdict(errors, len(problems) - errors)}")
+        click.echo(f"{show.mark(runs)} {show.safe(site)}: {_verdict(errors, len(problems) - errors)}")
     if not runs:
         sys.exit(ExitCode.CONFIGURATION)
 

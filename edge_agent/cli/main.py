@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
+from types import TracebackType
 
 import click
 
 from edge_agent import __version__
+from edge_agent.cli.show import safe
 from edge_agent.errors import EdgeError, ExitCode, Fatal
 
 COMMANDS = {
     "run": "Run the agent on a site file.",
     "check": "Say everything that is wrong with a site file; opens nothing.",
     "status": "Show what a running agent does, or what its database holds.",
-    "config": "About site files: the JSON Schema.",
+    "config": "Print the JSON Schema of site files.",
     "rules": "Try rules on cases of your own.",
+    "rule": "Hold a rule, release it, or reset a latched one.",
+    "alert": "Acknowledge an alert.",
     "infer": "Run a model package once on a file.",
     "replay": "Feed a recorded event log through the engine again.",
     "version": "Show the versions of the agent and of what it runs on.",
@@ -45,31 +51,59 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Edge Agent: sensors, models and rules on the box, whatever the network or the model does.
 
-    Exit codes: 0 done; 1 no (a check, a case or a verdict failed); 2 wrong usage or site file; 3 no agent, no
-    database; 70 a bug.
+    \b
+    Exit codes: 0 done
+                1 no: a check, a case or a verdict failed, or the agent refused
+                2 wrong usage, or a site file that cannot run
+                3 there is no agent (and, for status, no database)
+                70 a bug
     """
 
 
 def main() -> None:
     """Errors that we raise are one line with a hint; anything else is a bug and shows its traceback."""
+    sys.excepthook = _bug
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a name that is no UTF-8, on a terminal that knows only ASCII: escaped, not fatal
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
-        sys.exit(130)
-    except click.exceptions.NoArgsIsHelpError as e:
-        e.show()
-        sys.exit(ExitCode.CONFIGURATION)
+        return 130
     except click.ClickException as e:
         e.show()
-        sys.exit(ExitCode.CONFIGURATION)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
+        return ExitCode.CONFIGURATION
     except Fatal as e:
-        click.echo(str(e), err=True)
-        sys.exit(e.exit_code)
+        _say(e)
+        return e.exit_code
     except EdgeError as e:
-        click.echo(str(e), err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _say(e)
+        return ExitCode.FAILURE
+    except OSError as e:
+        return _not_written(e)
+    return ExitCode.OK
+
+
+def _say(error: EdgeError) -> None:
+    click.echo("\n".join(safe(line) for line in str(error).split("\n")), err=True)
+
+
+def _not_written(error: OSError) -> int:
+    """What could not be read or written, in a line; nothing where nobody reads any more, as behind `| head`."""
+    if not isinstance(error, BrokenPipeError):
+        _say(EdgeError(f"{error.filename or 'output'}: {error.strerror}"))
+    # what is left in the buffer is lost either way: the interpreter must not try again at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.FAILURE
+
+
+def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.__excepthook__(kind, error, trace)
+    click.echo("this is a bug: report it with the lines above and the output of edge-agent version", err=True)
+    os._exit(ExitCode.BUG)

@@ -5,31 +5,48 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from edge_agent.assembly import Assembly, assemble
 from edge_agent.cli import show
-from edge_agent.engine import Engine
 from edge_agent.errors import ExitCode, Fatal
-from edge_agent.event_log import decision_line, decisions_of, read_log
-from edge_agent.types import Alert, Decision
+
+if TYPE_CHECKING:
+    from edge_agent.assembly import Assembly
+
+
+class Comparison(NamedTuple):
+    """So many decisions and alerts are the same; then these two lines differ, "" where there is none."""
+
+    same: int
+    recorded: str = ""
+    replayed: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.recorded == self.replayed
 
 
 @click.command("replay")
 @click.argument("log", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--site", type=click.Path(path_type=Path), required=True, help="The site file it was recorded with.")
-@click.option("--verify", is_flag=True, help="Compare with the decisions recorded beside the log; print the verdict.")
-@click.option("--force", is_flag=True, help="Replay although the site file has changed since.")
-@show.json_option
+@click.option("--verify", is_flag=True, help="Compare with the decisions recorded beside LOG; print the verdict.")
+@click.option("--force", is_flag=True, help="Also where the site file has changed since, or the log is cut off.")
+@click.option("--json", "as_json", is_flag=True, help="With --verify: one JSON document; else it is JSON anyway.")
 def command(log: Path, site: Path, verify: bool, force: bool, as_json: bool) -> None:
-    """Feed LOG, made by `run --record`, through the engine again; print its decisions and alerts, a JSON line each.
+    """Feed LOG, made by run --record, through the engine again; print its decisions and alerts, a JSON line each.
 
-    Exit code 1 when --verify finds a difference. A log that was frozen from the ring begins in the middle: windows
-    and timers start cold, and the first decisions may differ.
+    An incident, which is frozen from a ring, begins in the middle: windows and timers start cold, and the first
+    decisions may differ.
+
+    Exit codes: 0 done, and with --verify all as recorded; 1 a difference, or the log was changed or is cut off; 2
+    wrong usage, or another site file.
     """
-    assembly = assemble(site)
-    lines = decided(assembly, log, force=force)
+    from edge_agent.assembly import assemble
+    from edge_agent.event_log import decisions_of
+
+    lines = decided(assemble(site), log, to_its_end=verify and not force, any_site=force)
     if not verify:
         for line in lines:
             sys.stdout.buffer.write(line)
@@ -37,21 +54,17 @@ def command(log: Path, site: Path, verify: bool, force: bool, as_json: bool) -> 
     recorded = decisions_of(log)
     if not recorded.exists():
         raise Fatal(f"{recorded} is not there", hint="record with run --record", exit_code=ExitCode.CONFIGURATION)
-    same, different = _compare(lines, recorded)
-    if as_json:
-        show.echo_json({"ok": different is None, "same": same, "first_difference": different})
-    elif different is None:
-        click.echo(f"{show.mark(True)} {same} decisions and alerts, byte for byte as recorded")
-    else:
-        click.echo(f"{show.mark(False)} the first {same} are as recorded, then:\n  {different}")
-    if different is not None:
-        sys.exit(1)
+    _tell(_compare(lines, recorded), as_json)
 
 
-def decided(assembly: Assembly, log: Path, *, force: bool = False) -> Iterator[bytes]:
+def decided(assembly: Assembly, log: Path, *, to_its_end: bool = False, any_site: bool = False) -> Iterator[bytes]:
     """The engine's decisions and alerts as lines, in order."""
-    head, events = read_log(log)
-    if head.site_sha256 != assembly.sha256 and not force:
+    from edge_agent.engine import Engine
+    from edge_agent.event_log import decision_line, read_log
+    from edge_agent.types import Alert, Decision
+
+    head, events = read_log(log, to_its_end=to_its_end)
+    if head.site_sha256 != assembly.sha256 and not any_site:
         hint = "give the file it was recorded with, or --force to see what this one would have decided"
         raise Fatal("the log was recorded with another site file", hint=hint, exit_code=ExitCode.CONFIGURATION)
     engine = Engine(assembly.plan, epoch=head.epoch)
@@ -61,13 +74,31 @@ def decided(assembly: Assembly, log: Path, *, force: bool = False) -> Iterator[b
                 yield decision_line(effect)
 
 
-def _compare(lines: Iterator[bytes], recorded: Path) -> tuple[int, str | None]:
+def _compare(lines: Iterator[bytes], recorded: Path) -> Comparison:
     same = 0
     with recorded.open("rb") as file:
         for line in lines:
             was = file.readline()
             if line != was:
-                return same, f"recorded {was.decode() or 'nothing'!s} replayed {line.decode()}"
+                return Comparison(same, _text(was), _text(line))
             same += 1
         left = file.readline()
-    return same, f"recorded {left.decode()} replayed nothing" if left else None
+    return Comparison(same, _text(left))
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\n")
+
+
+def _tell(found: Comparison, as_json: bool) -> None:
+    if as_json:
+        first = None if found.ok else {"recorded": found.recorded, "replayed": found.replayed}
+        show.echo_json({"ok": found.ok, "same": found.same, "first_difference": first})
+    elif found.ok:
+        click.echo(f"{show.mark(True)} {found.same} decisions and alerts, byte for byte as recorded")
+    else:
+        click.echo(f"{show.mark(False)} the first {found.same} are as recorded, then:")
+        click.echo(f"     recorded: {show.safe(found.recorded) or 'nothing'}")
+        click.echo(f"     replayed: {show.safe(found.replayed) or 'nothing'}")
+    if not found.ok:
+        sys.exit(ExitCode.FAILURE)

@@ -1,17 +1,4 @@
-"""A user's own cases for their rules, run through the real engine on a clock of their own.
-
-    [[case]]
-    name = "a hot motor stops the press, with or without the model"
-    steps = [
-      { at = "0s", set = { "motor.temp" = 20.0 }, down = ["bearing"] },
-      { at = "5s", set = { "motor.temp" = 95.0 }, expect = { overheat = "normal" } },
-      { at = "16s", expect = { overheat = "raised" }, actions = ["press.relay = 0"] },
-    ]
-
-`at` counts from the start of the case. `set` gives fields and model outputs; `up` and `down` name models and health
-parts. `expect` says where rules stand after the step: normal, pending, raised, latched or unknown; `actions` names
-every action since the step before.
-"""
+"""A user's own cases for their rules (`rules.py` shows one), run through the real engine on a clock of their own."""
 
 from __future__ import annotations
 
@@ -26,6 +13,7 @@ from edge_agent.config.nearest import did_you_mean
 from edge_agent.durations import DurationError, parse_duration
 from edge_agent.engine import Engine
 from edge_agent.errors import ExitCode, Fatal
+from edge_agent.rules.values import UNKNOWN
 from edge_agent.types import (
     Act,
     Effect,
@@ -41,6 +29,7 @@ from edge_agent.types import (
 )
 
 _MODEL = ModelRef("case", "0", "0" * 64)
+_STANDS = ("normal", "pending", "raised", "latched", "unknown")
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,20 +78,40 @@ class _CaseRun:
         self._plan = assembly.plan
         self._case = case
         self._engine = Engine(assembly.plan, epoch="case")
-        self._engine.handle(Tick(Stamp(0, 0)))
-        self._lanes = {lane.spec.name for lane in assembly.plan.lanes}
+        self._lanes = {lane.spec.name: lane.spec for lane in assembly.plan.lanes}
+        fields = [f"{field.stream}.{field.name}" for field in assembly.plan.fields]
+        outputs = [f"{name}.{output}" for name, lane in self._lanes.items() for output in lane.outputs]
+        self._settable = fields + outputs
         self._number = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Every model serves, every part works."""
+        start = Stamp(0, 0)
+        self._engine.handle(Tick(start))
+        for name in self._lanes:
+            self._engine.handle(LaneChange(name, "trusted", start))
+        for name in self._plan.health:
+            self._engine.handle(HealthChange(name, True, start))
 
     def failures(self) -> Iterator[str]:
+        before_ns = 0
         for step in self._case.steps:
-            try:
-                now_ns = parse_duration(step.at)
-            except DurationError as e:
-                raise Fatal(f'case "{self._case.name}": at: {e}', exit_code=ExitCode.CONFIGURATION) from e
+            now_ns = self._time(step, before_ns)
+            before_ns = now_ns
             effects = self._until(now_ns)
             for event in self._events(step, Stamp(now_ns, now_ns)):
                 effects += self._engine.handle(event)
             yield from self._differences(step, effects)
+
+    def _time(self, step: Step, before_ns: int) -> int:
+        try:
+            now_ns = parse_duration(step.at)
+        except DurationError as e:
+            raise self._wrong(f"at: {e.message}", e.hint) from e
+        if now_ns < before_ns:
+            raise self._wrong(f'at = "{step.at}" is before the step above it', "put the steps in the order of time")
+        return now_ns
 
     def _until(self, now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -120,8 +129,8 @@ class _CaseRun:
                 raise self._unknown("model or part", name, [*self._lanes, *self._plan.health])
         by_stream: dict[str, dict[str, Value | None]] = {}
         for name, value in step.set.items():
-            if name not in self._plan.names:
-                raise self._unknown("signal", name, list(self._plan.names))
+            if name not in self._settable:
+                raise self._unknown("field or model output", name, self._settable)
             stream, _, field = name.rpartition(".")
             by_stream.setdefault(stream, {})[field] = value
         for stream, values in by_stream.items():
@@ -138,16 +147,30 @@ class _CaseRun:
         for rule, expected in step.expect.items():
             if rule not in phases:
                 raise self._unknown("rule", rule, list(phases))
+            if expected not in _STANDS:
+                raise self._unknown("state of a rule", expected, list(_STANDS))
             if phases[rule] != expected:
-                yield f"at {step.at}: {rule} is {phases[rule]}, expected {expected}"
+                yield f"at {step.at}: {rule} is {phases[rule]}, expected {expected}; {self._seen(rule)}"
         if step.actions is not None:
             done = tuple(f"{a.actuator}.{a.target} = {_toml(a.value)}" for a in effects if isinstance(a, Act))
             if done != step.actions:
                 yield f"at {step.at}: actions were {list(done)}, expected {list(step.actions)}"
 
+    def _seen(self, rule: str) -> str:
+        """What the rule knows now: `motor.temp = 95.0, bearing.score unknown`."""
+        values = self._engine.values
+        reads = next(r for r in self._plan.rules if r.id == rule).reads
+        return ", ".join(f"{s.name} {_shown(values[s.slot])}" for s in reads) or "it reads nothing"
+
     def _unknown(self, what: str, name: str, known: list[str]) -> Fatal:
-        hint = did_you_mean(name, known, "")
-        return Fatal(f'case "{self._case.name}": no {what} "{name}"', hint=hint, exit_code=ExitCode.CONFIGURATION)
+        return self._wrong(f'no {what} "{name}"', did_you_mean(name, known, f"known: {', '.join(known) or 'none'}"))
+
+    def _wrong(self, reason: str, hint: str) -> Fatal:
+        return Fatal(f'case "{self._case.name}": {reason}', hint=hint, exit_code=ExitCode.CONFIGURATION)
+
+
+def _shown(value: object) -> str:
+    return "unknown" if value is UNKNOWN else f"= {value}"
 
 
 def _toml(value: Value) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from pathlib import Path
 
 import click
-import msgspec
-
-from edge_agent.agent import Agent
-from edge_agent.assembly import assemble
 
 
 @click.command("run")
@@ -22,8 +19,12 @@ from edge_agent.assembly import assemble
 def command(site: Path, record: Path | None, end_with_input: bool, style: str) -> None:
     """Run the agent on SITE until SIGTERM or SIGINT.
 
-    Exit code 2: the site file cannot run; 70: a bug, the state is on disk and a restart goes on.
+    Exit codes: 0 it was asked to stop; 1 it could not go on; 2 the site file cannot run; 70 a bug: the state is on
+    disk, and a restart goes on from it.
     """
+    from edge_agent.agent import Agent
+    from edge_agent.assembly import assemble
+
     _set_up_log(style)
     assembly = assemble(site)
     for warning in assembly.warnings:
@@ -37,7 +38,7 @@ class _JsonLines(logging.Formatter):
                 "text": record.getMessage()}  # fmt: skip
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return json.dumps(line)
 
 
 def _set_up_log(style: str) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
-import msgspec
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
+_WIDEST = 100
+"""Longer lines are hard to read."""
+_COLOURS = {"good": "green", "bad": "red", "odd": "yellow"}
+
 
 def echo_json(document: object) -> None:
-    click.echo(msgspec.json.encode(document).decode())
+    """Builtin types only; in ASCII, so that it passes every pipe and steers no terminal."""
+    click.echo(json.dumps(document))
 
 
 def safe(text: object) -> str:
@@ -20,14 +28,41 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
+def width() -> int:
+    """Columns to print in: the terminal's, or COLUMNS, 80 where there is neither."""
+    return min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
+
+
+def in_colour() -> bool:
+    """On a terminal that can, and nobody has set NO_COLOR (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(word: str, tone: str, colour: bool) -> str:
+    """The word, coloured by its tone: `good`, `bad` or `odd`."""
+    return click.style(word, fg=_COLOURS[tone]) if colour and tone in _COLOURS else word
+
+
+def mark(good: bool) -> str:
+    """A word, coloured where there are colours: never a colour alone."""
+    return paint("OK  ", "good", in_colour()) if good else paint("FAIL", "bad", in_colour())
+
+
 def age(seconds: float | None) -> str:
     """`3 s`, `4 min`, `2 h`, `5 d`: an age as people say it."""
     if seconds is None:
         return "never"
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
+
+
+def ago(seconds: float | None) -> str:
+    """`3 s ago`; `never`; what a clock that went back makes of it."""
+    if seconds is None:
+        return "never"
+    return "in the future, so a clock was wrong" if seconds < -1 else f"{age(seconds)} ago"
 
 
 def size(n: float) -> str:
@@ -39,11 +74,6 @@ def size(n: float) -> str:
     return f"{n:.1f} TB"
 
 
-def count(n: int) -> str:
-    return f"{n:,}"
-
-
-def mark(good: bool | None) -> str:
-    """A word, coloured where there are colours: never a colour alone."""
-    word, colour = {True: ("OK", "green"), False: ("FAIL", "red"), None: ("—", "yellow")}[good]
-    return click.style(f"{word:4}", fg=colour)
+def counted(n: int, what: str, plural: str = "") -> str:
+    """`1 row`, `1,234 rows`, `2 alerts`."""
+    return f"{n:,} {what if n == 1 else plural or what + 's'}"

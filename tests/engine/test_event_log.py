@@ -37,21 +37,58 @@ def test_log_cut_off_inside_an_event_ends_before_it(tmp_path: Path) -> None:
     log.append(EVENTS)
     log.close()
     whole = (tmp_path / "log").read_bytes()
-    (tmp_path / "log").write_bytes(whole[:-3])
+    (tmp_path / "log").write_bytes(whole[:-11])
     assert list(read_log(tmp_path / "log")[1]) == EVENTS[:-1]
 
 
-def test_damaged_event_is_named_by_its_number(tmp_path: Path) -> None:
-    log = Recorder(tmp_path / "log", head())
-    log.append(EVENTS[:1])
+def recorded(path: Path) -> tuple[bytes, list[int]]:
+    """The content of a log, and where each event begins in it."""
+    log = Recorder(path, head())
+    log.append([])
+    starts = []
+    for event in EVENTS:
+        log._file.flush()
+        starts.append(path.stat().st_size)
+        log.append([event])
     log.close()
+    return path.read_bytes(), starts
+
+
+def test_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_bytes(path.read_bytes() + b"\0\0\0\2\xc1\xc1")
-    with pytest.raises(Rejected, match="event 2 is damaged"):
-        list(read_log(path)[1])
+    content, _ = recorded(path)
+    assert len(list(read_log(path, to_its_end=True)[1])) == len(EVENTS)
+    for place in range(0, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        with pytest.raises(Rejected):
+            list(read_log(path, to_its_end=True)[1])
 
 
-@pytest.mark.parametrize("content", [b"", b"hello, world", b"\xff\xff\xff\xff....", b"\0\0\0\1\x90"])
+def test_tail_cut_off_anywhere_is_refused_where_the_end_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    content, _ = recorded(path)
+    for length in range(0, len(content), 3):
+        path.write_bytes(content[:length])
+        with pytest.raises(Rejected):
+            list(read_log(path, to_its_end=True)[1])
+
+
+def test_event_left_out_put_elsewhere_or_doubled_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    content, (_, one, two, three, *_) = recorded(path)
+    forged = {
+        "left out": content[:one] + content[two:],
+        "put elsewhere": content[:one] + content[two:three] + content[one:two] + content[three:],
+        "doubled": content[:two] + content[one:],
+        "without its head": content[one:],
+    }
+    for how, log in forged.items():
+        path.write_bytes(log)
+        with pytest.raises(Rejected):
+            pytest.fail(f"{how}: {len(list(read_log(path)[1]))} events came back")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, world", b"\xff" * 12, b"\0\0\0\1\x30\x08\xed\x12\x90"])
 def test_file_that_is_no_log_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "log").write_bytes(content)
     with pytest.raises(Rejected):
