@@ -98,19 +98,26 @@ def view_store(directory: Path, *, recent: int = 10) -> StoreView:
 def _opened(path: Path) -> Iterator[tuple[Database, str]]:
     if not path.exists():
         raise Retryable(f"there is no store at {path}", hint="check agent.data_dir, and that the agent has run once")
-    db, how = database.open_reader(path), "read-only"
     try:
-        try:
-            _check_ours(db)
-        except Retryable:
-            if _size(wal_of(path)):
-                raise
-            db.close()
-            db, how = database.open_reader(path, immutable=True), "immutable"
-            _check_ours(db)
+        db, how = _ours(path, immutable=False), "read-only"
+    except Retryable:
+        if _size(wal_of(path)):
+            raise
+        db, how = _ours(path, immutable=True), "immutable"
+    try:
         yield db, how
     finally:
         db.close()
+
+
+def _ours(path: Path, *, immutable: bool) -> Database:
+    db = database.open_reader(path, immutable=immutable)
+    try:
+        _check_ours(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _check_ours(db: Database) -> None:
