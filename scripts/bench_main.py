@@ -4,7 +4,8 @@
     scripts/bench list
     scripts/bench engine [--json] [--quick]
 
-With --json the last line is {"bench": NAME, "figures": [{"name", "value", "unit", "limit", "ratio", "budget", "ok"}]}.
+With --json the last line is
+{"bench": NAME, "figures": [{"name", "value", "unit", "limit", "ratio", "budget", "ok"}]}.
 Exit code 0 whether budgets hold or not: a benchmark is no test.
 """
 

@@ -15,22 +15,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LAYERS: list[set[str]] = [
-    {"types", "errors", "durations", "__init__"},
-    {"ports", "clock", "health", "metrics", "children"},
-    {"contract", "config"},
-    {"links", "signals", "rules", "trust"},
-    {"sources", "inference", "actuators", "store", "uplink"},
-    {"engine", "plan", "decisions", "lane_state", "model_input"},
-    {"supervisor", "api", "runner", "inbox", "source_body", "event_log"},
-    {"drill", "fleet", "packages"},
-    {"agent", "assembly", "drivers", "context", "control"},
-    {"cli", "__main__"},
+LAYERS: list[list[str]] = [
+    ["types errors durations __init__ __version__"],
+    ["ports clock health metrics children"],
+    ["contract", "config"],
+    ["links", "signals", "rules", "trust"],
+    ["sources", "inference", "actuators", "store", "uplink"],
+    ["engine plan decisions lane_state model_input"],
+    ["supervisor api runner inbox source_body event_log"],
+    ["drill", "fleet", "packages"],
+    ["agent assembly drivers context control"],
+    ["cli __main__"],
 ]
-TOGETHER = [{"types", "errors", "durations"}, {"ports", "clock", "health", "metrics", "children"},
-            {"engine", "plan", "decisions", "lane_state", "model_input"},
-            {"supervisor", "api", "runner", "inbox", "source_body", "event_log"}, {"agent", "assembly", "drivers", "context", "control"}]  # fmt: skip
-"""Parts of one idea that stand in several files: these may import each other."""
+"""Lowest first. Siblings never import each other, but for those of one text: one idea in several files."""
 CONFINED = {
     "sqlite3": ("edge_agent/store/", "edge_agent/cli/"),
     "sqlite_utils": ("edge_agent/cli/",),
@@ -56,8 +53,9 @@ def part_of(module: str) -> str:
     return names[1] if len(names) > 1 else "__init__"
 
 
-def layer_of(part: str) -> int | None:
-    return next((i for i, layer in enumerate(LAYERS) if part in layer), None)
+def place_of(part: str) -> tuple[int, str] | None:
+    """Layer, and the group within it."""
+    return next(((i, group) for i, layer in enumerate(LAYERS) for group in layer if part in group.split()), None)
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -89,10 +87,10 @@ def broken_rules(path: Path, tree: ast.AST) -> Iterator[str]:
 
 
 def _wrong_way(place: str, mine: str, other: str) -> Iterator[str]:
-    a, b = layer_of(mine), layer_of(other)
+    a, b = place_of(mine), place_of(other)
     if b is None or a is None:
         yield f"{place}: {other if b is None else mine} stands in no layer: add it to scripts/layers.py"
-    elif mine != other and (b > a or (a == b and not any({mine, other} <= group for group in TOGETHER))):
+    elif mine != other and (b[0] > a[0] or (a[0] == b[0] and a[1] != b[1])):
         yield f"{place}: {mine} may not import {other}"
 
 
@@ -118,8 +116,8 @@ def sizes(trees: dict[Path, ast.AST]) -> str:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     shown = [
-        f"{what} {len(all_)}: median {statistics.median(all_):.0f}, 95 % {all_[int(len(all_) * 0.95)]}, most {all_[-1]}"
-        for what, all_ in (("files", files), ("functions", functions))
+        f"{what} {len(n)}: median {statistics.median(n):.0f}, 95 % {n[int(len(n) * 0.95)]}, most {n[-1]}"
+        for what, n in (("files", files), ("functions", functions))
     ]
     return "; ".join(shown)
 

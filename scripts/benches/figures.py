@@ -43,7 +43,7 @@ class Figure:
 
 
 def bare(loop: str, *args: Any, **arguments: Any) -> tuple[float | str, dict[str, Any]]:
-    """The limit that a neutral loop reaches now, and its detail; a text instead of a number says why there is none."""
+    """The limit that a neutral loop reaches now, and its detail; a text says why there is no number."""
     if not (BARE / f"{loop}.py").exists():
         return f"no limit: {BARE.name}/{loop}.py is not there", {}
     if str(BARE) not in sys.path:
