@@ -101,7 +101,7 @@ class Control:
             "sources": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.sources],
             "actuators": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.actuators],
             "store": self._store(),
-            "uplink": agent.uplink.to_dict() if agent.uplink else {"connected": False, "reason": "no uplink"},
+            "uplink": self._uplink(now.mono_ns),
             "parked": agent.supervisor.parked(),
         }
 
@@ -137,6 +137,12 @@ class Control:
             "quota_bytes": agent.writer.limits.quota_bytes,
             "backlog": agent.backlog.to_dict(),
         }
+
+    def _uplink(self, mono_ns: int) -> dict[str, Any]:
+        if self._agent.uplink is None:
+            return {"connected": False, "reason": "no uplink"}
+        part, state = self._agent.health.part("uplink").to_dict(mono_ns), self._agent.uplink.to_dict()
+        return {**part, **state, "reason": state["reason"] or part.get("reason", "")}
 
     def _trouble(self) -> list[str]:
         """What is not as it should be, in words, worst first."""

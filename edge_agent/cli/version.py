@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sqlite3
-from importlib import metadata
-
 import click
 
 from edge_agent import __version__
@@ -20,7 +16,10 @@ _LIBRARIES = (
 @click.command("version")
 @show.json_option
 def command(as_json: bool) -> None:
-    """Show the versions of the agent and of what it runs on."""
+    """Show the versions of the agent and of what it runs on. Exit code 0."""
+    import platform
+    import sqlite3
+
     document = {
         "edge-agent": __version__,
         "python": platform.python_version(),
@@ -36,6 +35,8 @@ def command(as_json: bool) -> None:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
