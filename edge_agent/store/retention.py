@@ -22,7 +22,7 @@ from edge_agent.store.settled import Outgoing
 
 _ROWS_PER_COMMIT = 1000
 _THINNINGS = 3
-_URGENT, _TELE = PRIORITIES[0], PRIORITIES[-1]
+_TELE = PRIORITIES[-1]
 
 Found = tuple[int, int, str, str, bytes]
 """A waiting row: id, epoch number, kind, key, head."""
@@ -44,6 +44,7 @@ class Retention:
         self._thin_after = 0
         self._thin_until = 0
         self._take_next: dict[str, bool] = {}
+        self._gone: list[tuple[int, int, int]] = []
 
     def make_room(self, incoming_bytes: int, gaps: GapSet) -> int:
         """Deletes until `incoming_bytes` fit with some to spare; what that loses is added to `gaps`.
@@ -51,6 +52,7 @@ class Retention:
         What fits must fit now; the spare room may take several commits of about a thousand rows each.
         Returns how many rows went.
         """
+        self._gone = []
         must = self._high - incoming_bytes // (PAGE_BYTES - 100) - 1
         want = must - self._slack if self._short else must
         deleted = 0
@@ -62,6 +64,10 @@ class Retention:
             deleted += went
         self._short = used > want
         return deleted
+
+    def gone(self) -> list[tuple[int, int, int]]:
+        """(priority, first, last) of ids in which the last `make_room` left nothing to wait for."""
+        return self._gone
 
     def _delete_some(self, gaps: GapSet) -> int:
         stages: tuple[Callable[[], int], ...] = (
@@ -119,12 +125,15 @@ class Retention:
         return take
 
     def _drop_oldest(self, prio: int, gaps: GapSet) -> int:
-        after = 0
-        while rows := self._waiting(prio, after, self._step):
-            after = rows[-1][0]
+        looked_until = 0
+        while rows := self._waiting(prio, looked_until, self._step):
+            newest = rows[-1][0]
             went = self._remove(prio, iter(rows), "quota", gaps)
+            if went == len(rows) and not looked_until:
+                self._gone.append((prio, 1, newest))
             if went:
                 return went
+            looked_until = newest
         return 0
 
     def _remove(self, prio: int, rows: Iterator[Found], reason: str, gaps: GapSet) -> int:

@@ -7,6 +7,7 @@ after COMMIT returned.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from threading import Lock
 
 import msgspec
@@ -51,6 +52,12 @@ class Outgoing:
         with self._lock:
             self._settled[prio].add(first, last)
             self._changes += 1
+
+    def vanished(self, ranges: Iterable[tuple[int, int, int]]) -> None:
+        """No row is left in these (priority, first, last): nothing to write down, the rows say so themselves."""
+        with self._lock:
+            for prio, first, last in ranges:
+                self._settled[prio].add(first, last)
 
     def give_up(self, verdict: Verdict) -> None:
         self.settle(verdict.prio, verdict.id, verdict.id)

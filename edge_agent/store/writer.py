@@ -58,6 +58,7 @@ class _Attempt(msgspec.Struct):
     noted: bool
     changes: int
     verdicts: int
+    gone: list[tuple[int, int, int]]
 
 
 class Writer:
@@ -129,6 +130,7 @@ class Writer:
                 noted,
                 changes,
                 len(verdicts),
+                self._retention.gone(),
             )
         return self._succeeded()
 
@@ -253,5 +255,6 @@ class Writer:
         self._kept_changes = attempt.changes
         self._fixes.clear()
         self.outgoing.carried_out(attempt.verdicts)
+        self.outgoing.vanished(attempt.gone)
         self.outgoing.committed(committed.newest)
         return committed

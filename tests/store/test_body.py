@@ -207,7 +207,7 @@ def test_acknowledgements_are_durable_soon_although_nothing_else_is_committed(tm
         assert box.body.flush(10)
         box.outbox.delivered([(2, 1)])
         assert box.body.flush(10)
-        kept = tmp_path.with_name("kept")
+        kept = tmp_path.with_name(tmp_path.name + "-kept")
         kept.mkdir()
         for name in ("store.db", "store.db-wal", "store.id"):
             (kept / name).write_bytes((tmp_path / name).read_bytes())

@@ -64,7 +64,7 @@ def test_store_is_read_after_the_agent_ended(tmp_path):
 
 def test_store_is_read_after_a_kill(tmp_path):
     box = filled(tmp_path)
-    kept = tmp_path.with_name("kept")
+    kept = tmp_path.with_name(tmp_path.name + "-kept")
     kept.mkdir()
     for name in ("store.db", "store.db-wal", "store.id"):
         (kept / name).write_bytes((tmp_path / name).read_bytes())

@@ -120,6 +120,15 @@ def test_thinning_many_streams_costs_little_of_what_it_frees(tmp_path):
     assert ledger / (dropped_rows * sum(bodies) / len(bodies)) < 0.15
 
 
+def test_what_was_dropped_is_not_counted_as_waiting(tmp_path):
+    box = Box(tmp_path)
+    while "quota" not in contents(box).reasons:
+        box.commit(noisy(box))
+    (first, _), *_ = box.writer.outgoing.waiting(2)
+    assert first > 1
+    assert 0 <= box.waiting(2)[0].id - first < 8
+
+
 @pytest.mark.parametrize("kind", ["prediction", "decision"])
 def test_dead_letters_go_before_anything_that_can_still_be_delivered(tmp_path, kind):
     box = Box(tmp_path)
