@@ -42,7 +42,7 @@ from edge_agent.links.waker import Waker
 
 CONNACK_S = 10.0
 """A broker that took the connection must accept the client within this time."""
-USER_TIMEOUT_MS = 4000
+USER_TIMEOUT_MS = 3000
 """Data that the peer's TCP does not acknowledge for so long ends the connection (half-open links)."""
 STALL_S = 60.0
 """Publications are owed an answer and none has come for so long: the broker hangs."""

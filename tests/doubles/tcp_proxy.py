@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import struct
 import threading
 import time
 
@@ -26,12 +27,6 @@ class TcpProxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def cut(self):
-        """RST on every connection."""
-        for sock in list(self._pairs):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            self._drop(sock)
-
     def close(self):
         self._stop.set()
         self._thread.join(5)
@@ -53,10 +48,15 @@ class TcpProxy:
                     self._accept() if key.fileobj is self._listener else self._forward(key.fileobj)
                 except OSError:
                     self._drop(key.fileobj)
-            if self.cut_after_s is not None:
-                now = time.monotonic()
-                if any(now - born > self.cut_after_s for born in list(self._born.values())):
-                    self.cut()
+            self._cut_old()
+
+    def _cut_old(self):
+        """RST on connections that are older than `cut_after_s`."""
+        for sock, born in list(self._born.items()):
+            if sock in self._pairs and self.cut_after_s is not None and time.monotonic() - born > self.cut_after_s:
+                for s in (sock, self._pairs[sock]):
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._drop(sock)
 
     def _accept(self):
         near, _ = self._listener.accept()

@@ -3,37 +3,33 @@
 import random
 import threading
 import time
-import zlib
 from contextlib import contextmanager
 
-import msgspec
 from doubles.outbox import EPOCH, MemoryOutbox
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.site import UplinkConfig
-from edge_agent.contract import messages
+from edge_agent.contract.telemetry import StreamSpec, TeleBuilder
 from edge_agent.contract.topics import Gateway
 from edge_agent.health import PartHealth
+from edge_agent.types import Reading, Record, Stamp
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.drain import Drain, Policy
 from edge_agent.uplink.mqtt import Identity, MqttUplink
 
 GATEWAY = Gateway("acme", "plant", "gw1")
-IDENTITY = Identity(GATEWAY, EPOCH, 7)
+BROKER_MODE = Policy()
 
 
-def tele_body(streams, seq0, n):
-    """A telemetry body as the store makes it, deflated."""
-    parts = []
-    for stream in streams:
-        segment = messages.Segment(
-            stream=stream, seq0=seq0, n=n, dt=[0] * n, ch={"temp": messages.Channel(x=[20.5] * n)}, h=""
-        )
-        text = msgspec.json.encode(segment).rpartition(b',"h":"')[0]
-        parts.append(text + b',"h":"%08x"}' % zlib.crc32(text + b"}"))
-    head = messages.Tele(gw="gw1", epoch=EPOCH, boot="b", t0=1, m0=1, tq="synced", seg=[])
-    text = msgspec.json.encode(head).replace(b'"seg":[]', b'"seg":[' + b",".join(parts) + b"]")
-    return zlib.compress(text)
+def tele_body(streams, seq0, n, *, gateway="gw1", epoch=EPOCH, celsius=20.5):
+    """A telemetry body, made by the contract's own encoder."""
+    builder = TeleBuilder(gateway, epoch, describe=lambda stream: StreamSpec(), limit_bytes=1_000_000)
+    for i in range(n):
+        for stream in streams:
+            reading = Reading(stream, Stamp(i * 10**9, i * 10**9, boot="b"), {"temp": celsius})
+            builder.append(Record(seq0 + i, reading))
+    (draft,), _ = builder.close()
+    return draft.body
 
 
 class LockedOutbox(MemoryOutbox):
@@ -58,7 +54,7 @@ class LockedOutbox(MemoryOutbox):
 
 
 class Running:
-    def __init__(self, port, *, policy=Policy(), outbox=None, epoch=EPOCH, **config):
+    def __init__(self, port, *, policy=BROKER_MODE, outbox=None, epoch=EPOCH, **config):
         self.outbox = outbox or LockedOutbox()
         self.health = PartHealth("uplink")
         self.changes = []
@@ -93,7 +89,10 @@ class Running:
         return self.wait_until(lambda: self.body.to_dict()["connected"], timeout_s)
 
     def down_reason(self, timeout_s=15):
-        return self.wait_until(lambda: not self.body.to_dict()["connected"] and self.body.to_dict()["reason"], timeout_s)
+        return self.wait_until(lambda: not self._told("connected") and self._told("reason"), timeout_s)
+
+    def _told(self, name):
+        return self.body.to_dict()[name]
 
     def _changed(self, events):
         self.changes.extend(events)

@@ -11,6 +11,9 @@ from edge_agent.uplink.drain import Drain, Policy
 S = 1_000_000_000
 
 
+REFUSALS = [("quota_exceeded", True), ("not_authorized", True), ("bad", False)]
+
+
 class CheckedOutbox(MemoryOutbox):
     """Refuses to hear of a delivery that nobody confirmed."""
 
@@ -60,7 +63,12 @@ class World(RuleBasedStateMachine):
 
     # the world's moves
 
-    @rule(prio=st.sampled_from([0, 1, 2, 2]), n=st.integers(1, 3), streams=st.integers(0, 2), size=st.integers(0, 40_000))
+    @rule(
+        prio=st.sampled_from([0, 1, 2, 2]),
+        n=st.integers(1, 3),
+        streams=st.integers(0, 2),
+        size=st.integers(0, 40_000),
+    )
     def commit(self, prio, n, streams, size):
         names = {0: ["alert"], 1: ["infer-a"], 2: ["press", "oven"][:streams]}[prio]
         row = self.outbox.commit(prio, b"x" * size, tuple(names), n)
@@ -111,7 +119,7 @@ class World(RuleBasedStateMachine):
         self.drain.handle(Acked(keys), self.now)
 
     @precondition(lambda self: self.up and self.in_flight)
-    @rule(data=st.data(), verdict=st.sampled_from([("quota_exceeded", True), ("not_authorized", True), ("bad", False)]))
+    @rule(data=st.data(), verdict=st.sampled_from(REFUSALS))
     def broker_refuses(self, data, verdict):
         row = data.draw(st.sampled_from(self.in_flight))
         code, retry = verdict

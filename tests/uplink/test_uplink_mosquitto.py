@@ -133,7 +133,8 @@ def test_the_brokers_receive_maximum_bounds_what_is_in_flight(tmp_path):
             if session is not None:
                 sessions.append(session.window)
                 most = max(most, session.in_flight)
-        assert set(sessions) <= {3, 100} and sessions[-1] == 3
+        assert set(sessions) <= {3, 100}
+        assert sessions[-1] == 3
         assert most <= 3
 
 
@@ -177,16 +178,16 @@ class TestRefusals:
         users = password_file(tmp_path, gw1="right")
         secret = tmp_path / "secret"
         secret.write_text("right\n")
-        with Mosquitto(tmp_path, f"password_file {users}", anonymous=False) as broker:
-            with running(broker.port, username="gw1", password_file=str(secret)) as agent:
-                agent.connected()
-                password_file(tmp_path, gw1="newer")
-                secret.write_text("newer\n")
-                broker.kill()
-                agent.down_reason()
-                broker.start()
-                agent.commit(1)
-                agent.delivered(1)
+        broker = Mosquitto(tmp_path, f"password_file {users}", anonymous=False)
+        with broker, running(broker.port, username="gw1", password_file=str(secret)) as agent:
+            agent.connected()
+            password_file(tmp_path, gw1="newer")
+            secret.write_text("newer\n")
+            broker.kill()
+            agent.down_reason()
+            broker.start()
+            agent.commit(1)
+            agent.delivered(1)
 
     def test_a_missing_password_file_is_named(self, tmp_path, mosquitto):
         with running(mosquitto.port, username="gw1", password_file=str(tmp_path / "none")) as agent:
@@ -247,26 +248,28 @@ class TestTls:
     def test_rows_go_out_with_a_client_certificate(self, tmp_path, authority, server, device, version):
         cert, key = device
         tls = TlsConfig(ca=str(authority.ca), cert=str(cert), key=str(key))
-        with self.broker(tmp_path, authority, server, "require_certificate true") as broker:
-            with running(broker.port, host="localhost", tls=tls, version=version) as agent:
-                agent.commit(200)
-                agent.delivered(200)
+        broker = self.broker(tmp_path, authority, server, "require_certificate true")
+        with broker, running(broker.port, host="localhost", tls=tls, version=version) as agent:
+            agent.commit(200)
+            agent.delivered(200)
 
     def test_a_wrong_ca_is_named_and_nothing_is_sent(self, tmp_path, authority, server):
         other = Authority(tmp_path, "stranger")
-        with self.broker(tmp_path, authority, server) as broker:
-            with running(broker.port, host="localhost", tls=TlsConfig(ca=str(other.ca))) as agent:
-                agent.commit(1)
-                reason = agent.down_reason()
-                assert "certificate of localhost" in reason
-                assert "issuer is not known" in reason
-                assert "PUBLISH" not in broker.log()
-                assert "CONNECT" not in broker.log().replace("CONNECTED", "")
+        tls = TlsConfig(ca=str(other.ca))
+        broker = self.broker(tmp_path, authority, server)
+        with broker, running(broker.port, host="localhost", tls=tls) as agent:
+            agent.commit(1)
+            reason = agent.down_reason()
+            assert "certificate of localhost" in reason
+            assert "issuer is not known" in reason
+            assert "PUBLISH" not in broker.log()
+            assert "New client connected" not in broker.log()
 
     def test_a_certificate_for_another_name_is_named(self, tmp_path, authority):
-        with self.broker(tmp_path, authority, authority.issue("elsewhere")) as broker:
-            with running(broker.port, host="localhost", tls=TlsConfig(ca=str(authority.ca))) as agent:
-                assert "issued for another name" in agent.down_reason()
+        tls = TlsConfig(ca=str(authority.ca))
+        broker = self.broker(tmp_path, authority, authority.issue("elsewhere"))
+        with broker, running(broker.port, host="localhost", tls=tls) as agent:
+            assert "issued for another name" in agent.down_reason()
 
     def test_server_name_stands_in_for_an_address(self, tmp_path, authority):
         with self.broker(tmp_path, authority, authority.issue("broker.plant")) as broker:
@@ -275,9 +278,10 @@ class TestTls:
                 agent.connected()
 
     def test_a_missing_client_certificate_is_named(self, tmp_path, authority, server):
-        with self.broker(tmp_path, authority, server, "require_certificate true") as broker:
-            with running(broker.port, host="localhost", tls=TlsConfig(ca=str(authority.ca))) as agent:
-                assert "refuses this client's certificate" in agent.down_reason()
+        tls = TlsConfig(ca=str(authority.ca))
+        broker = self.broker(tmp_path, authority, server, "require_certificate true")
+        with broker, running(broker.port, host="localhost", tls=tls) as agent:
+            assert "refuses this client's certificate" in agent.down_reason()
 
     def test_a_missing_file_is_named(self, mosquitto):
         with running(mosquitto.port, tls=TlsConfig(ca="/nowhere/ca.pem")) as agent:
@@ -317,7 +321,8 @@ class TestBackendMode:
                 backend.publish(GATEWAY.down("ack"), bad)
             agent.wait_until(lambda: agent.health.value("ack_malformed") == 4)
             assert agent.outbox.done == []
-            backend.publish(GATEWAY.down("ack"), json.dumps({"schema": "ack/1", "epoch": EPOCH, "have": {"press": [[0, 9]]}}))
+            good = {"schema": "ack/1", "epoch": EPOCH, "have": {"press": [[0, 9]]}}
+            backend.publish(GATEWAY.down("ack"), json.dumps(good))
             agent.delivered(1)
 
     def test_a_retained_acknowledgement_is_not_believed(self, mosquitto):
