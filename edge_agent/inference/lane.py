@@ -76,6 +76,7 @@ class Lane:
         self._pace = FramePace(options.max_rate_hz)
         self._stopping = threading.Event()
         self._trust = ""
+        self._rehearsed = False
         self._number = 0
         self._owed = 0
         self._declared_ns = 0
@@ -148,6 +149,7 @@ class Lane:
         self._counters.note("state", "starting")
         try:
             ready = self._worker.load(self._load(), _LOAD_S, self._turned)
+            self._rehearsed = True
             self._worker.ask(Ask(self._slot), b"", self._options.deadline_ms / 1e3 + _WARM_UP_S, self._turned)
         except ModelRefused as e:
             self._failed("refused", str(e), hopeless=True)
@@ -164,7 +166,9 @@ class Lane:
         options = self._options
         manifest = msgspec.structs.replace(self._package.manifest, heldout={})
         path = str(self._package.model_path.resolve())
-        return Load(self._slot, path, manifest, options.threads, options.providers, options.delegate)
+        # a fork has no use of a GPU
+        rehearse = not self._rehearsed and not options.providers and options.delegate in ("", "none")
+        return Load(self._slot, path, manifest, options.threads, options.providers, options.delegate, rehearse)
 
     def _started(self, backend: str) -> None:
         self._counters.count("starts")
@@ -211,13 +215,15 @@ class Lane:
 
     def _give_up(self, item: Input, error: str, digest: str = "") -> None:
         self._counters.count("invalid")
-        self._predict(item, Answer(self._slot, {}, error=error), digest, 0.0)
+        self._predict(item, Answer(self._slot, {}, error=error), digest, 0.0, answered=False)
 
-    def _predict(self, item: Input, answer: Answer, digest: str, latency_ms: float) -> None:
+    def _predict(
+        self, item: Input, answer: Answer, digest: str, latency_ms: float, *, answered: bool = True
+    ) -> None:  # fmt: skip
         number, refs = (item.number, item.refs) if isinstance(item, Infer) else (self._next_number(), ())
         prediction = Prediction(
             self._lane, number, item.stamp, self._clock.now(), self._package.ref, not answer.error, answer.outputs,
-            answer.detail, answer.error, latency_ms, digest, refs,
+            answer.detail, answer.error, latency_ms, digest, refs, answered,
         )  # fmt: skip
         self._post([prediction])
 

@@ -41,6 +41,10 @@ class LoadedModel:
         error = verdict.weak or implausible(verdict.outputs, self._manifest.plausible)
         return Answer(self.slot, {} if error else verdict.outputs, verdict.detail, error)
 
+    def free(self) -> None:
+        """Ends it; some models kill their process here, so that only a rehearsal does this."""
+        self._runtime.free()
+
     def _infer(self, raw: Any, placement: Placement) -> Verdict:
         output = self._runtime.run(self._prepare.tensor(raw))
         self._check(output)

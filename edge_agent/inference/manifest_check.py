@@ -117,6 +117,8 @@ def _output_problem(output: Output, given: ImageInput | WindowInput) -> tuple[st
 def _boxes_problem(output: Boxes, given: ImageInput | WindowInput) -> tuple[str, str] | None:
     if not isinstance(given, ImageInput):
         return "boxes of a window", "boxes need an image"
+    if given.view.fit == "resize":
+        return "boxes of a stretched picture cannot be put back into it", 'use fit = "letterbox"'
     cells = sum((given.view.height // s) * (given.view.width // s) for s in output.strides)
     if output.shape != (1, cells, output.classes + 5) or output.classes < 1:
         wanted = f"[1, {cells}, 5 + classes]"

@@ -29,6 +29,8 @@ class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
     threads: int
     providers: tuple[str, ...] = ()
     delegate: str = ""
+    rehearse: bool = False
+    """Try it in a fork first."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask", array_like=True, gc=False):

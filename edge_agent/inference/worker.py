@@ -14,6 +14,7 @@ import sys
 from edge_agent.children import die_with, yield_to_others
 from edge_agent.errors import Rejected
 from edge_agent.inference.loaded_model import LoadedModel
+from edge_agent.inference.rehearsal import rehearse
 from edge_agent.inference.wire import (
     HEADER_LIMIT,
     PAYLOAD_LIMIT,
@@ -74,6 +75,8 @@ class Worker:
 
     def _load(self, load: Load) -> FromWorker:
         try:
+            if load.rehearse:
+                rehearse(load)
             model = LoadedModel(load)
         except Rejected as e:
             return Refusal(load.slot, e.message, e.hint)

@@ -7,6 +7,7 @@ as usable once it has run a tiny model.
 from __future__ import annotations
 
 import base64
+import gc
 import importlib
 import math
 from pathlib import Path
@@ -64,6 +65,11 @@ class LitertRuntime:
         except _REFUSALS as e:
             raise Rejected(f"LiteRT: {_first_line(e)}", hint="test the model with its golden samples") from e
         return output
+
+    def free(self) -> None:
+        self._interpreter = None
+        _opened.clear()
+        gc.collect()
 
 
 def usable_backend() -> tuple[Any, str]:

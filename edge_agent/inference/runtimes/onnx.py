@@ -52,6 +52,9 @@ class OnnxRuntime:
             raise Rejected(f"onnxruntime: {_first_line(e)}", hint="test the model with its golden samples") from e
         return output
 
+    def free(self) -> None:
+        self._session = None
+
 
 def _open(path: Path, options: RuntimeOptions) -> Any:
     settings = ort.SessionOptions()

@@ -45,6 +45,9 @@ class Runtime(Protocol):
         """The output for one input of the declared shape and dtype. Raises Rejected for an input it refuses. The
         array may be overwritten by the next run."""
 
+    def free(self) -> None:
+        """Gives back what the model holds; nothing may be called afterwards."""
+
 
 def choose(tensors: list[TensorInfo], spec: TensorSpec, what: str) -> TensorInfo:
     """The tensor that the manifest means, checked against it: expected and found are in the error."""
