@@ -162,6 +162,12 @@ class Decider:
         """Each step down is an alert of its own; back on `full` clears it."""
         return self._turn("agent/rung", rung != FULL, "warning", text, now, again=True)
 
+    def lane_alert(self, lane: LaneState, reason: str, now: Stamp) -> Alert | None:
+        """A model that is not trusted, also one that never was since the start."""
+        name = lane.plan.spec.name
+        text = f"model {name} is {lane.trust}" + (f": {reason}" if reason else "")
+        return self._turn(f"model/{name}", lane.trust != "trusted", "warning", text, now)
+
     def health_alert(self, change: HealthChange, now: Stamp) -> Alert | None:
         return self._turn(f"health/{change.part}", not change.up, "warning", f"{change.part}: {change.reason}", now)
 

@@ -317,6 +317,7 @@ class Engine:
     def _show_trust(self, lane: LaneState, reason: str) -> None:
         self._set(lane.plan.trust, lane.trust)
         self._set(lane.plan.trusted, lane.trust == "trusted")
+        self._emit_alert(self._decider.lane_alert(lane, reason, self._now))
         rung = rung_of(self._lanes.values())
         if rung == self.rung:
             return

@@ -181,6 +181,14 @@ def test_rungs_go_down_and_up_one_visible_step_at_a_time() -> None:
     assert alerts == [("raised", "rung last-good"), ("raised", "rung rules-only"), ("cleared", "rung full")]
 
 
+def test_model_that_never_came_up_is_an_alert() -> None:
+    effects = run(engine(), tick(0), served(1, "unavailable"), served(2, "unavailable"), served(9))
+    states = [(a.state, a.text) for a in of(Alert, effects) if a.dedupe_key == "model/bearing"]
+    assert states == [
+        ("raised", "model bearing is unavailable: deadline missed"), ("cleared", "model bearing is trusted"),
+    ]  # fmt: skip
+
+
 def test_last_good_output_serves_until_it_is_stale() -> None:
     machine = engine()
     slot = machine._plan.names.index("bearing.score")
