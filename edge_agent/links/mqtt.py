@@ -90,10 +90,12 @@ class Session:
     def publish(self, publication: Publication) -> int:
         """Hands a QoS 1 message to the socket without waiting; returns the id that `Confirmed` will name.
 
-        Only while up and with `in_flight` below `window`. Raises Rejected for one beyond the broker's limit.
+        Raises Retryable unless it is up and `in_flight` below `window`, Rejected beyond the broker's size limit.
         """
-        assert self.state == "up"
-        assert len(self._owed) < self.window
+        if self.state != "up":
+            raise Retryable(f"there is no connection to {self.where}")
+        if len(self._owed) >= self.window:
+            raise Retryable(f"{self.where} owes {len(self._owed)} confirmations", hint="see the broker's log")
         properties = pack(publication) if self._v5 else None
         self._check_size(publication, len(properties.pack()) if properties else 0)
         info = self._client.publish(

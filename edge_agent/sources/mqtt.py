@@ -32,14 +32,12 @@ from msgspec import Meta
 
 from edge_agent.config.site import Port, TlsConfig
 from edge_agent.errors import Rejected, Retryable
-from edge_agent.links.mqtt import Session, open_session
+from edge_agent.links.mqtt import Session
 from edge_agent.links.mqtt_reasons import publish_code
 from edge_agent.links.mqtt_types import Dropped, Lost, Message, Settings, Subscription, SubscriptionRefused
 from edge_agent.ports import Context
 from edge_agent.sources.mqtt_mapping import TopicMap, TopicReader, matches
 from edge_agent.types import Quality, Reading
-
-_OPEN_S = 8.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -72,7 +70,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def open(config: Config, context: Context) -> MqttSource:  # noqa: A001 - the seam's name
-    """Connects and subscribes. Raises Retryable with the cause when there is no session within 8 s."""
+    """Starts to connect; `read` says how it went."""
     settings = Settings(
         host=config.host,
         port=config.port,
@@ -88,7 +86,7 @@ def open(config: Config, context: Context) -> MqttSource:  # noqa: A001 - the se
             Subscription(t.filter, qos=config.qos, retained=config.retained != "ignore") for t in config.topics
         ),
     )
-    return MqttSource(config, context, open_session(settings, _OPEN_S))
+    return MqttSource(config, context, Session(settings))
 
 
 class MqttSource:
