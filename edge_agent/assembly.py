@@ -23,8 +23,9 @@ from edge_agent.inference.package import Package, load_package
 from edge_agent.plan import LaneSpec, Plan, PlanError, PlanProblem, make_plan
 from edge_agent.ports import FieldSpec
 
-MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
-"""The project's own packages, in a checkout."""
+_HERE = Path(__file__).resolve().parent
+MODELS_DIR = next((d for d in (_HERE / "models", _HERE.parent / "models") if d.is_dir()), _HERE / "models")
+"""The project's own packages: in the wheel, or in a checkout."""
 
 
 @dataclass(frozen=True, slots=True)

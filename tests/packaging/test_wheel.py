@@ -1,0 +1,47 @@
+"""`pip install .` gives the command, with everything it needs in the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling", reason="the build backend is not installed here")
+    folder = tmp_path_factory.mktemp("wheel")
+    argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
+    subprocess.run(argv, check=True, capture_output=True, timeout=120)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_installed_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=120)
+    # what the wheel needs, without asking a package index; .pth files of that folder, an editable one too, do not count
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(venv)}))
+    (site / "needs.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(pip, check=True, capture_output=True, timeout=120)
+    outside = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, "check": False}
+    version = subprocess.run([venv / "bin" / "edge-agent", "--version"], **outside)  # type: ignore[call-overload]
+    assert version.stdout.startswith("edge-agent 0."), version.stderr
+    example = ROOT / "deploy" / "site.example.toml"
+    checked = subprocess.run([venv / "bin" / "edge-agent", "check", example], **outside)  # type: ignore[call-overload]
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_wheel_holds_types_and_both_packages_and_nothing_of_the_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "edge_agent/py.typed" in names
+    assert "firmware_bridge/session.py" in names
+    assert "edge_agent/models/meter-digits/1.0.0/manifest.toml" in names
+    assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
