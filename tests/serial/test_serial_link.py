@@ -1,5 +1,6 @@
 """The one owner of a port, on real pseudo-terminals: what fails is named, shared, and never waited for too long."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from doubles.pty_device import PtyDevice, Relays
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links.answers import SetCommand, parse_answer
 from edge_agent.links.registry import Links
-from edge_agent.links.serial import SerialSettings
+from edge_agent.links.serial import SerialConnection, SerialSettings
 
+TIOCGEXCL = 0x80045440
 ANOTHER_PROCESS = """
 import serial, sys
 port = serial.Serial(sys.argv[1], exclusive=True)
@@ -75,6 +77,8 @@ def test_an_open_port_keeps_another_process_out(device):
         argv = [sys.executable, "-c", ANOTHER_PROCESS, device.path]
         other = subprocess.run(argv, input=b"", capture_output=True, timeout=20, check=False)
         assert other.returncode != 0
+        # programs that know no lock are kept out by the kernel; root is not, so the flag is looked at
+        assert fcntl.ioctl(device.slave, TIOCGEXCL, bytes(4)) != bytes(4)
         device.send(b"mine\n")
         assert port.read(1.0) == b"mine\n"
         port.close()
@@ -168,6 +172,21 @@ def test_a_writer_that_finds_the_link_lost_wakes_the_reader(device):
     assert outcome
     source.close()
     writer.close()
+
+
+def test_dropping_a_connection_wakes_its_reader_before_the_descriptor_is_closed(device):
+    with device:
+        connection = SerialConnection(settings(device))
+        outcome = []
+        reader = threading.Thread(target=lambda: outcome.append(retryable(connection.read, 30.0)))
+        reader.start()
+        time.sleep(0.1)
+        start = time.monotonic()
+        connection.drop()
+        connection.drop()
+        assert time.monotonic() - start < 1.0
+        reader.join(2.0)
+        assert "link lost" in outcome[0]
 
 
 def test_a_name_that_points_to_another_tty_is_a_lost_link(device, tmp_path):
