@@ -23,6 +23,15 @@ class Outside(Exception):
         self.hint = hint
 
 
+def is_there(path: Path) -> bool:
+    """False also where the system will not tell: a name too long, a folder that is closed to us."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def belongs_to_system(path: str) -> bool:
     """Whether an absolute path leads, links followed, to what holds the operating system's own secrets."""
     if not path.startswith("/") or "\0" in path:
@@ -48,11 +57,11 @@ class PackageFolders:
         """The package's directory with all links followed; relative to the site file, or else to the project's
         models. It need not exist. Raises Outside where it leaves the allowed folders, or is no directory."""
         candidates = [folder / package for folder in (self.site, self.models) if folder is not None]
-        found = next((path for path in candidates if path.exists()), candidates[0])
+        found = next((path for path in candidates if is_there(path)), candidates[0])
         real = Path(os.path.realpath(found))
         if not any(real.is_relative_to(os.path.realpath(root)) for root in self.roots):
             allowed = ", ".join(dict.fromkeys(str(root) for root in self.roots))
             raise Outside("is outside the folders that packages may come from", f"put it into one of: {allowed}")
-        if real.exists() and not real.is_dir():
+        if is_there(real) and not real.is_dir():
             raise Outside("is not a directory", "give the directory that holds manifest.toml")
         return real

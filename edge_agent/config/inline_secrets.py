@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from edge_agent.config.folders import belongs_to_system
-from edge_agent.config.problems import KeyPath, bare
+from edge_agent.config.problems import KeyPath, bare, shown
 from edge_agent.config.redact import has_url_password, is_secret_key
 from edge_agent.config.report import Report
-from edge_agent.config.secrets import is_reference
+from edge_agent.config.secrets import is_reference, mode_open_to_all
 
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
@@ -28,12 +29,11 @@ def check_secrets(tables: Mapping[str, object], report: Report) -> None:
 
 def _check_value(path: KeyPath, value: object, report: Report) -> None:
     key = next(part for part in reversed(path) if isinstance(part, str))
+    if isinstance(value, str) and key.endswith("password_file"):
+        _check_reference(path, value, report)
     if is_secret_key(key):
         hint = f'write it to a file (mode 0600) and give its path: {bare(key)}_file = "/etc/edge-agent/{bare(key)}"'
         report.add(path, "secrets do not belong into the site file", hint)
-    elif isinstance(value, str) and key.endswith("password_file") and not is_reference(value):
-        # not shown: somebody may have taken it for the password itself
-        report.add(path, "must be an absolute path or credential:NAME", "it names a file, mode 0600")
     elif isinstance(value, str) and _PRIVATE_KEY in value:
         report.add(path, "a private key does not belong into the site file", "give the path of a file (mode 0600)")
     elif isinstance(value, str) and belongs_to_system(value):
@@ -41,3 +41,11 @@ def _check_value(path: KeyPath, value: object, report: Report) -> None:
     elif isinstance(value, str) and has_url_password(value):
         hint = "whoever reads the site file reads the password: chmod 0640, or an account that may only watch"
         report.add(path, "holds a password in a URL", hint, "warning")
+
+
+def _check_reference(path: KeyPath, reference: str, report: Report) -> None:
+    if not is_reference(reference):
+        # not shown: somebody may have taken it for the password itself
+        report.add(path, "must be an absolute path or credential:NAME", "it names a file, mode 0600")
+    elif (mode := mode_open_to_all(Path(reference))) is not None and not belongs_to_system(reference):
+        report.add(path, f"{shown(reference)} is open to everyone (mode {mode:04o})", f"chmod 0600 {reference}")

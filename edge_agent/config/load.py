@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.config.document import Document, parse_document
@@ -22,13 +22,16 @@ from edge_agent.config.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A configuration and where each of its keys stands, for those who find problems later, such as in rules."""
+    """A configuration and where each of its keys stands, for those who find problems later, such as in rules.
 
-    config: SiteConfig
+    `repr` leaves out what could hold a password in a URL.
+    """
+
+    config: SiteConfig = field(repr=False)
     file: str
-    places: Places
+    places: Places = field(repr=False)
     folders: PackageFolders
-    tables: dict[str, object]
+    tables: dict[str, object] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
     def problem(

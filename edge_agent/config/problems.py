@@ -63,11 +63,15 @@ def as_json(problems: Iterable[Problem]) -> list[dict[str, object]]:
     return [msgspec.structs.asdict(problem) for problem in in_order(problems)]
 
 
-def shown(text: str, limit: int = 60) -> str:
-    """`text` in double quotes, bounded and with what is not printable escaped."""
+def plain(text: str, limit: int = 300) -> str:
+    """`text` bounded, and with what is not printable escaped: safe on a terminal."""
     cut = text if len(text) <= limit else text[: limit - 3] + "..."
-    body = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
-    return f'"{body}"'
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """The same in double quotes, for names and values."""
+    return f'"{plain(text, limit)}"'
 
 
 def bare(key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edge_agent.config.places import Places
-from edge_agent.config.problems import KeyPath, Problem, Severity, bare, in_order, shown
+from edge_agent.config.problems import KeyPath, Problem, Severity, bare, in_order, plain, shown
 
 MAX_PROBLEMS = 200
 """More than this nobody reads; the rest is counted."""
@@ -48,8 +48,9 @@ class Report:
         if len(self._problems) == MAX_PROBLEMS:
             self._left_out += 1
             return
-        text = hint if isinstance(hint, str) else hint()
-        self._problems.append(Problem(self.file, line, column, self._key(path), reason, text, severity))
+        # also of what drivers say, and of paths: whatever stands in the file reaches no terminal as it is
+        said, advised = plain(reason), plain(hint if isinstance(hint, str) else hint())
+        self._problems.append(Problem(self.file, line, column, self._key(path), said, advised, severity))
 
     def _key(self, path: KeyPath) -> str:
         """`rule "overheat": when`, `uplink.tls.ca`, `signal #3: fn`."""

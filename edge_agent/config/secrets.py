@@ -17,6 +17,7 @@ from edge_agent.errors import Retryable
 
 MAX_BYTES = 4096
 
+_EVERYONE = stat.S_IROTH | stat.S_IWOTH
 _CREDENTIAL = "credential:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
@@ -84,8 +85,19 @@ def is_reference(reference: str) -> bool:
     return Path(reference).is_absolute()
 
 
+def mode_open_to_all(path: Path) -> int | None:
+    """The mode of a file that everyone may read or write; None for one that is well kept or not there."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+    return mode if mode & _EVERYONE else None
+
+
 def _content(path: Path) -> bytes:
     """At most one byte more than allowed; never blocks on a FIFO or a device."""
+    if "\0" in str(path):
+        raise Retryable("a path has no NUL", hint="correct the path")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
@@ -100,6 +112,6 @@ def _content(path: Path) -> bytes:
 def _check_stat(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Retryable(f"{path} is not a regular file", hint="put the secret into a file of its own")
-    if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+    if found.st_mode & _EVERYONE:
         mode = stat.S_IMODE(found.st_mode)
         raise Retryable(f"{path} is open to everyone (mode {mode:04o})", hint=f"chmod 0600 {path}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from edge_agent.config.folders import Outside, PackageFolders, belongs_to_system
+from edge_agent.config.folders import Outside, PackageFolders, belongs_to_system, is_there
 from edge_agent.config.problems import KeyPath, Severity
 from edge_agent.config.report import Report
 from edge_agent.config.site import (
@@ -48,7 +48,7 @@ def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, r
     except Outside as e:
         report.add((*path, "package"), e.reason, e.hint)
         return
-    if not directory.exists():
+    if not is_there(directory):
         hint = f"install it there: {directory}"
         report.add((*path, "package"), "is not installed; until it is, the model is unavailable", hint, "warning")
 

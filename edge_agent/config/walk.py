@@ -102,6 +102,7 @@ class Walk:
         values = self._fields(table, own, path)
         driver = driver_type(DRIVEN[of.cls], table.get("kind"), path, self._drivers, self._report)
         if driver is None:
+            self._misspelt(table, own, path)
             return _BAD
         self._unknown(table, (*own, *driver.fields), path)
         values["driver"] = self._make(driver, self._fields(table, driver.fields, path), path)
@@ -143,6 +144,13 @@ class Walk:
             # a secret is refused in words of its own
             if key not in known and (not is_secret_key(key) or isinstance(value, dict | list)):
                 hint = partial(did_you_mean, key, known, f"known here: {listed(known)}")
+                self._report.add((*path, key), "unknown key", hint)
+
+    def _misspelt(self, table: Mapping[str, object], fields: Iterable[mi.Field], path: KeyPath) -> None:
+        """Without a driver most keys cannot be judged, but those that stand for one that is needed and missing."""
+        missing = [field.encode_name for field in fields if field.required and field.encode_name not in table]
+        for key in table:
+            if hint := did_you_mean(key, missing):
                 self._report.add((*path, key), "unknown key", hint)
 
     def _say(self, misfit: Misfit, value: object, of: mi.Type, path: KeyPath) -> tuple[str, str]:

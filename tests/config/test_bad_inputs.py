@@ -308,7 +308,9 @@ def test_row_14_inline_secret_is_refused_and_never_repeated(tmp_path, text):
 
 def test_row_14_a_password_in_a_url_passes_with_a_warning_and_is_not_repeated(tmp_path):
     text = AGENT + f'[[source]]\nname = "a"\nkind = "camera"\nurl = "rtsp://me:{SECRET}@camera.example/1"\n'
-    (warning,) = load_site(write(tmp_path, text), FakeDrivers()).warnings
+    site = load_site(write(tmp_path, text), FakeDrivers())
+    (warning,) = site.warnings
+    assert SECRET not in repr(site)
     assert (warning.line, warning.severity) == (6, "warning")
     shown = "\n".join(describe(refused(write(tmp_path, text.replace("url =", "fps =")))))
     assert "rtsp://me:***@camera" in shown

@@ -179,6 +179,18 @@ def test_keys_that_belong_together(tmp_path, text, key, reason, severity):
     assert problem.hint
 
 
+def test_a_password_file_that_everyone_may_read_is_found_before_the_agent_runs(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("hunter2\n")
+    text = f'[agent]\ngateway = "gw"\n[uplink]\nusername = "u"\npassword_file = "{password}"\n'
+    password.chmod(0o644)
+    problem = only(examine(tmp_path, text))
+    assert "is open to everyone (mode 0644)" in problem.reason
+    assert problem.hint == f"chmod 0600 {password}"
+    password.chmod(0o640)
+    assert examine(tmp_path, text).problems == ()
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
