@@ -17,17 +17,23 @@ _LEAST_S = 0.02
 
 
 class UplinkBody:
-    """ports.Body. `wake` after each commit; `publish_latest` replaces a retained document; both from any thread."""
+    """ports.Body. `wake` after each commit; `publish_latest` replaces a retained document; both from any thread.
+
+    Each `run` begins with a new transport and a new drain: what a bug left behind is in the outbox still.
+    """
 
     name = "uplink"
 
     def __init__(
-        self, uplink: Uplink, drain: Drain, *, clock: Clock, health: PartHealth, post: Callable[[list[Event]], None],
-        inbound: Callable[[Inbound], None],
+        self, transport: Callable[[], Uplink], drain: Callable[[], Drain], *, clock: Clock, health: PartHealth,
+        post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None],
     ) -> None:  # fmt: skip
         self.progress_ns = 0
-        self._uplink = uplink
-        self._drain = drain
+        self._make_transport = transport
+        self._make_drain = drain
+        self._uplink = transport()
+        self._drain = drain()
+        self._used = False
         self._clock = clock
         self._health = health
         self._post = post
@@ -35,10 +41,15 @@ class UplinkBody:
         self._connected = False
         self._reason = ""
         self._latest: dict[str, bytes] = {}
+        self._fresh: dict[str, bytes] = {}
+        """Documents that this transport was not given yet."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
     def run(self) -> None:
+        if self._used:
+            self._begin_again()
+        self._used = True
         try:
             while not self._stop.is_set():
                 self._round()
@@ -56,7 +67,7 @@ class UplinkBody:
     def publish_latest(self, suffix: str, body: bytes) -> None:
         """`health`, `reported`: only the newest counts; goes out now, and again after each reconnect."""
         with self._lock:
-            self._latest[suffix] = body
+            self._latest[suffix] = self._fresh[suffix] = body
         self._uplink.wake()
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,9 +101,16 @@ class UplinkBody:
 
     def _publish_latest(self) -> None:
         with self._lock:
-            latest, self._latest = self._latest, {}
-        for suffix, body in latest.items():
+            fresh, self._fresh = self._fresh, {}
+        for suffix, body in fresh.items():
             self._uplink.publish_latest(suffix, body)
+
+    def _begin_again(self) -> None:
+        self._connected, self._reason = False, "restarted after a bug"
+        self._drain = self._make_drain()
+        self._uplink = self._make_transport()
+        with self._lock:
+            self._fresh = dict(self._latest)
 
     def _timeout_s(self) -> float:
         now_ns = self._clock.mono_ns()

@@ -23,17 +23,21 @@ def make_uplink(
     schemas: dict[str, str] | None = None,
 ) -> UplinkBody | None:  # fmt: skip
     """None for `kind = "none"`. `schemas`: name and hash of each message shape, told at birth."""
-    gateway = topics.Gateway(site.agent.tenant, site.agent.site, site.agent.gateway)
-    transport: Uplink
-    if site.uplink.kind == "mqtt":
-        identity = Identity(gateway, epoch, start_no, schemas or {})
-        transport = MqttUplink(site.uplink, identity, counters=health, rng=rng)
-    elif site.uplink.kind == "file":
-        assert site.uplink.dir is not None
-        transport = FileUplink(site.uplink.dir, gateway, epoch)
-    else:
+    if site.uplink.kind == "none":
         return None
-    drain = Drain(outbox, policy_of(site))
+    gateway = topics.Gateway(site.agent.tenant, site.agent.site, site.agent.gateway)
+    policy = policy_of(site)
+
+    def transport() -> Uplink:
+        if site.uplink.kind == "file":
+            assert site.uplink.dir is not None
+            return FileUplink(site.uplink.dir, gateway, epoch)
+        identity = Identity(gateway, epoch, start_no, schemas or {})
+        return MqttUplink(site.uplink, identity, counters=health, rng=rng)
+
+    def drain() -> Drain:
+        return Drain(outbox, policy)
+
     return UplinkBody(transport, drain, clock=clock, health=health, post=post, inbound=inbound)
 
 

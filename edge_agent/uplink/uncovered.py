@@ -112,8 +112,9 @@ class Uncovered:
             self._keep(stream, left)
 
     def oldest_ns(self) -> int | None:
-        """When the row that waits longest was first sent."""
-        return next(iter(self._rows.values())).since_ns if self._rows else None
+        """When the row that waits longest was first sent; any thread."""
+        rows = tuple(self._rows.values())
+        return rows[0].since_ns if rows else None
 
     def _take(self, stream: tuple[str, str], first: int, last: int, complete: list[tuple[Key, str]]) -> None:
         entries = self._segments.get(stream)

@@ -62,13 +62,16 @@ class Running:
         self.news = threading.Condition()
         config = UplinkConfig(kind="mqtt", **{"host": "127.0.0.1", "port": port, **config})
         identity = Identity(GATEWAY, epoch, 7)
-        self.transport = MqttUplink(config, identity, counters=self.health, rng=random.Random(4))
-        self.drain = Drain(self.outbox, policy)
         self.body = UplinkBody(
-            self.transport, self.drain, clock=SystemClock(), health=self.health,
-            post=self._changed, inbound=self._came,
+            lambda: MqttUplink(config, identity, counters=self.health, rng=random.Random(4)),
+            lambda: Drain(self.outbox, policy),
+            clock=SystemClock(), health=self.health, post=self._changed, inbound=self._came,
         )  # fmt: skip
         self.thread = threading.Thread(target=self.body.run, daemon=True)
+
+    @property
+    def transport(self):
+        return self.body._uplink
 
     def commit(self, count=1, **options):
         for _ in range(count):

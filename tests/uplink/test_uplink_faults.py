@@ -87,6 +87,7 @@ def test_row_10_a_half_open_connection_with_data_in_flight_is_noticed_within_5_s
         agent.delivered(202, timeout_s=30)
 
 
+@pytest.mark.slow
 def test_row_10_a_silent_idle_connection_is_noticed_within_one_and_a_half_keepalives(mosquitto):
     with TcpProxy(mosquitto.port) as proxy, running(proxy.port, keepalive_s=5) as agent:
         agent.connected()

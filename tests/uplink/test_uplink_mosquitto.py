@@ -148,6 +148,7 @@ def test_an_oversize_row_is_a_dead_letter_while_the_others_flow(tmp_path):
         assert agent.body.to_dict()["connects"] == 1, "the broker was not even asked"
 
 
+@pytest.mark.slow
 def test_a_payload_the_broker_drops_by_a_limit_it_does_not_announce_is_not_delivered_and_others_flow(tmp_path):
     # its PUBACK carries a code that MQTT 5 does not allow there, so the client hangs up: the row becomes a suspect
     with Mosquitto(tmp_path, "message_size_limit 2000") as broker, running(broker.port) as agent:
