@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import json
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ class Figure:
     """`limit` is what the bare loop reached in the same run, a text where it could not; `ratio` is value to limit.
 
     `budget` is a bound on the value, or where `of_ratio` on the ratio; `least` says that it is a lower bound.
+    `value` is None where it could not be measured here; `limit` then says why.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     limit: float | str | None = None
     budget: float | None = None
@@ -28,7 +30,9 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        return round(self.value / self.limit, 3) if isinstance(self.limit, int | float) and self.limit else None
+        if self.value is None or not isinstance(self.limit, int | float) or not self.limit:
+            return None
+        return round(self.value / self.limit, 3)
 
     @property
     def ok(self) -> bool | None:
@@ -39,16 +43,22 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         out = {k: v for k, v in asdict(self).items() if k not in ("least", "of_ratio")}
-        return {**out, "value": round(self.value, 4), "ratio": self.ratio, "ok": self.ok}
+        value = None if self.value is None else round(self.value, 4)
+        return {**out, "value": value, "ratio": self.ratio, "ok": self.ok}
 
 
-def bare(loop: str, *args: Any, **arguments: Any) -> tuple[float | str, dict[str, Any]]:
-    """The limit that a neutral loop reaches now, and its detail; a text says why there is no number."""
-    if not (BARE / f"{loop}.py").exists():
+def bare(loop: str, *args: Any, nice: int = 0, **arguments: Any) -> tuple[float | str, dict[str, Any]]:
+    """The limit that a neutral loop reaches now in a process of its own, and its detail.
+
+    A text instead of a number says why there is none. `nice` is the priority that our own side has.
+    """
+    script = BARE / f"{loop}.py"
+    if not script.exists():
         return f"no limit: {BARE.name}/{loop}.py is not there", {}
-    if str(BARE) not in sys.path:
-        sys.path.insert(0, str(BARE))
-    result = importlib.import_module(loop).measure(*args, **arguments)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
+    argv = ["nice", "-n", str(nice), sys.executable, str(script), *map(str, args), *options]
+    done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
+    result = json.loads(done.stdout.splitlines()[-1])
     if result["value"] is None:
         return f"no limit: {result['detail'].get('skipped')}", {}
     return result["value"], result["detail"]
@@ -60,6 +70,7 @@ def table(figures: list[Figure]) -> str:
         budget = "" if f.budget is None else f"{'≥' if f.least else '≤'} {f.budget:g}{' x' if f.of_ratio else ''}"
         limit = f"{f.limit:.4g}" if isinstance(f.limit, int | float) else (f.limit or "—")
         ok = {True: "ok", False: "MISSED", None: ""}[f.ok]
-        rows.append((f.name, f"{f.value:.4g} {f.unit}", limit, str(f.ratio or "—"), budget, ok))
+        value = "—" if f.value is None else f"{f.value:.4g} {f.unit}"
+        rows.append((f.name, value, limit, str(f.ratio or "—"), budget, ok))
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -18,9 +18,11 @@ def free_port():
 
 
 class Mosquitto:
-    """`lines` go into its configuration; `kill` and `start` again keep port, configuration and folder."""
+    """`lines` go into its configuration; `kill` and `start` again keep port, configuration and folder.
 
-    def __init__(self, folder, *lines, anonymous=True, port=None):
+    `verbose` logs every packet, which costs it more than the packet."""
+
+    def __init__(self, folder, *lines, anonymous=True, port=None, verbose=True):
         if PROGRAM is None:
             pytest.skip("mosquitto is not installed: sudo apt-get install mosquitto")
         self.port = port or free_port()
@@ -29,11 +31,12 @@ class Mosquitto:
         own = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(anonymous).lower()}"]
         defaults = [] if any(line.startswith("persistence ") for line in lines) else ["persistence false"]
         self._conf.write_text("\n".join([*own, *defaults, "user root", *lines]) + "\n")
+        self._options = ("-v",) if verbose else ()
         self._process = None
 
     def start(self):
         log = (self.folder / f"mosquitto-{self.port}.log").open("ab")
-        self._process = subprocess.Popen([PROGRAM, "-v", "-c", self._conf], stdout=log, stderr=log)
+        self._process = subprocess.Popen([PROGRAM, *self._options, "-c", self._conf], stdout=log, stderr=log)
         for _ in range(200):
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -1,0 +1,55 @@
+"""Lane over a bare loop: from handing an input to the lane to its prediction, with the worker between, p50.
+
+Pre- and postprocessing, two hops between processes and the digest of the input are in it. Lane and bare loop take
+turns, with the same model, one thread, and the same priority.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benches.figures import Figure, bare
+from benches.lanes import WORKER_NICE, asked, packages
+from edge_agent.inference.package import load_package
+
+_LARGE_MS = 5.0
+
+
+def measure(*, quick: bool = False) -> list[Figure]:
+    rounds, seconds = (1, 0.5) if quick else (5, 3.0)
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, directory in packages(Path(folder)).items():
+            figures += _figures(name, directory, rounds, seconds)
+    return figures
+
+
+def _figures(name: str, directory: Path, rounds: int, seconds: float) -> list[Figure]:
+    model = load_package(directory).model_path.resolve()
+    ours, limits = [], []
+    why: float | str = ""
+    with asked(directory) as lane:
+        for _ in range(rounds):
+            limit, _ = why, _ = bare("lane", model, seconds=seconds, nice=WORKER_NICE)
+            limits += [limit] if isinstance(limit, float) else []
+            ours.append(_block(lane.ask, seconds))
+    if not limits:
+        return [Figure(f"lane p50, {name}", median(ours), "ms", why)]
+    value, limit = median(ours), median(limits)
+    if limit >= _LARGE_MS:
+        return [Figure(f"lane p50, {name}", value, "ms", limit, budget=1.05, of_ratio=True)]
+    return [
+        Figure(f"lane p50, {name}", value, "ms", limit),
+        Figure(f"lane overhead p50, {name}", value - limit, "ms", budget=0.3),
+    ]
+
+
+def _block(ask, seconds: float) -> float:
+    took = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        took.append(ask())
+    return median(took)
