@@ -32,6 +32,15 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     args: dict[str, str | int | float | bool] = {}
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """`code` and `error` where it is not ok."""
+
+    ok: bool
+    result: Any = None
+    code: str = ""
+    error: str = ""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who asks, as the kernel says. `operator`: root, the agent's own user, or a member of the socket's group."""
 
@@ -191,8 +200,8 @@ class ApiBody:
 def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None, *, timeout_s: float = 3.0) -> Any:
     """The client's side: one request to the agent at `path`, its result.
 
-    Raises Refusal where the agent says no, FileNotFoundError or ConnectionError where none answers; refuses to
-    talk to a socket that belongs to neither root, this user, nor the folder's owner.
+    Raises Refusal where the agent says no, an OSError where none answers, msgspec.DecodeError for what is no
+    answer of an agent; refuses to talk to a socket that belongs to neither root, this user, nor the folder's owner.
     """
     owner = path.lstat()
     if owner.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
@@ -207,7 +216,7 @@ def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None, *, timeout
             if not chunk:
                 raise ConnectionResetError("the agent closed the connection")
             answer += chunk
-    document = msgspec.json.decode(answer)
-    if not document["ok"]:
-        raise Refusal(document["code"], document["error"])
-    return document["result"]
+    told = msgspec.json.decode(answer, type=Answer)
+    if not told.ok:
+        raise Refusal(told.code, told.error)
+    return told.result

@@ -12,12 +12,12 @@ from edge_agent.cli import show
 from edge_agent.cli.whereabouts import whereabouts
 from edge_agent.errors import EdgeError, ExitCode, Fatal
 
-site_argument = click.argument("site", type=click.Path(path_type=Path), required=False)
+site_argument = click.argument("site", type=show.PATH, required=False)
 socket_option = click.option(
-    "--socket", type=click.Path(path_type=Path), help="The agent's control socket; default: in the run_dir of SITE."
+    "--socket", type=show.PATH, help="The agent's control socket; default: in the run_dir of SITE."
 )
 site_option = click.option(
-    "--site", type=click.Path(path_type=Path), help="The site file; default: the agent of this box, /run/edge-agent."
+    "--site", type=show.PATH, help="The site file; default: the agent of this box, /run/edge-agent."
 )
 ANSWER_S = 3.0
 
@@ -26,7 +26,7 @@ class NoAnswer(EdgeError):
     """No agent answers there. `hint` says how to start one."""
 
 
-def ask_agent(socket: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+def ask_agent(socket: Path, verb: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The result of `verb`. Raises NoAnswer, or Fatal where the agent, or the kernel, refuses."""
     import msgspec
 
@@ -34,7 +34,7 @@ def ask_agent(socket: Path, verb: str, args: Mapping[str, Any] | None = None) ->
 
     start = "systemctl start edge-agent, or edge-agent run SITE"
     try:
-        return ask(socket, verb, args, timeout_s=ANSWER_S)
+        result = ask(socket, verb, args, timeout_s=ANSWER_S)
     except Refusal as e:
         raise Fatal(e.message, hint=_HINTS.get(e.code, ""), exit_code=ExitCode.FAILURE) from e
     except UnicodeEncodeError as e:
@@ -49,8 +49,11 @@ def ask_agent(socket: Path, verb: str, args: Mapping[str, Any] | None = None) ->
     except TimeoutError as e:
         hint = "it hangs, or the box is overloaded: systemctl status edge-agent"
         raise NoAnswer(f"the agent at {socket} did not answer within {ANSWER_S:.0f} s", hint=hint) from e
-    except (OSError, msgspec.DecodeError) as e:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as e:
         raise NoAnswer(f"no agent's answer from {socket}: {e}", hint=start) from e
+    if not isinstance(result, dict):
+        raise NoAnswer(f"no agent's answer from {socket}", hint=start)
+    return result
 
 
 def tell_agent(

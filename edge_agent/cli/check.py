@@ -12,7 +12,7 @@ from edge_agent.errors import ExitCode
 
 
 @click.command("check")
-@click.argument("site", type=click.Path(path_type=Path))
+@click.argument("site", type=show.PATH)
 @show.json_option
 def command(site: Path, as_json: bool) -> None:
     """Say everything that is wrong with SITE; opens no port, no camera, no network.

@@ -19,7 +19,7 @@ _SHOWN_BOXES = 20
 
 
 @click.command("infer")
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=show.PATH)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--runs", type=click.IntRange(1, 10_000), default=5, show_default=True, help="For the timing.")
 @click.option("--columns", default="", help="Of a table: its columns for the channels, such as temp,load.")
@@ -80,10 +80,10 @@ def package_directory(given: Path) -> Path:
 def _page(document: dict[str, Any], package: Package) -> list[Section]:
     manifest = package.manifest
     timing = document["latency_ms"]
-    verdict = Line(text=_verdict(document, manifest.name, manifest.version))
+    title, tone = ("OK", "good") if document["ok"] else ("INVALID", "bad")
     ran = f"p50 {timing['p50']:.3g} ms, worst {timing['max']:.3g} ms of {show.counted(timing['runs'], 'run')}"
     return [
-        Section("OK" if document["ok"] else "INVALID", [verdict]),
+        Section(title, [Line(text=_verdict(document, manifest.name, manifest.version))], tone),
         Section("outputs", [Line(name, text=_told(value)) for name, value in document["outputs"].items()]),
         Section("detail", list(_detail(document["detail"] or {}))),
         Section("input", [Line(text=document["input"])]),
@@ -93,7 +93,8 @@ def _page(document: dict[str, Any], package: Package) -> list[Section]:
 
 
 def _verdict(document: dict[str, Any], name: str, version: str) -> str:
-    return f"{name} {version} on {Path(document['file']).name}" + (f": {document['error']}" if document["error"] else "")
+    said = f"{name} {version} on {Path(document['file']).name}"
+    return f"{said}: {document['error']}" if document["error"] else said
 
 
 def _told(value: object) -> str:

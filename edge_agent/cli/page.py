@@ -27,8 +27,11 @@ class Line(NamedTuple):
 
 
 class Section(NamedTuple):
+    """`tone` colours the title."""
+
     title: str
     lines: Sequence[Line]
+    tone: str = ""
 
 
 def laid_out(sections: Sequence[Section], width: int, *, colour: bool) -> list[str]:
@@ -42,13 +45,14 @@ def laid_out(sections: Sequence[Section], width: int, *, colour: bool) -> list[s
 def _section(section: Section, width: int, colour: bool) -> Iterator[str]:
     if not section.lines:
         return
+    shown = safe(section.title)[: min(width, _TITLE - 1)]
+    title = paint(shown, section.tone, colour) + " " * (_TITLE - len(shown))
     if width < _NARROW:
-        yield safe(section.title)[:width]
+        yield title.rstrip()
         for line in section.lines:
             yield from _wrapped(line, 0, " ", width, colour)
         return
     names = max(len(safe(line.name)) for line in section.lines)
-    title = f"{safe(section.title):<{_TITLE}}"
     for line in section.lines:
         for row in _wrapped(line, min(names, _LONGEST_NAME), " " * _TITLE, width, colour):
             yield title + row[_TITLE:]
@@ -59,10 +63,8 @@ def _wrapped(line: Line, names: int, indent: str, width: int, colour: bool) -> I
     state = safe(line.state).upper() if line.tone == "bad" else safe(line.state)
     name = f"{safe(line.name):<{names}}  " if names else f"{safe(line.name)} " if line.name else ""
     said = safe(line.text) if not state or not line.text else f", {safe(line.text)}"
-    rows = textwrap.wrap(
-        f"{indent}{name}{state}{said}", width, subsequent_indent=indent + "  ", break_on_hyphens=False,
-        drop_whitespace=True,
-    )  # fmt: skip
+    hanging = indent + " " * (names + 2 if names else 2)
+    rows = textwrap.wrap(f"{indent}{name}{state}{said}", width, subsequent_indent=hanging, break_on_hyphens=False)
     at = len(indent) + len(name)
     for i, row in enumerate(rows):
         whole = i == 0 and state and row[at : at + len(state)] == state

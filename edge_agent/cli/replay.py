@@ -30,7 +30,7 @@ class Comparison(NamedTuple):
 
 @click.command("replay")
 @click.argument("log", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--site", type=click.Path(path_type=Path), required=True, help="The site file it was recorded with.")
+@click.option("--site", type=show.PATH, required=True, help="The site file it was recorded with.")
 @click.option("--verify", is_flag=True, help="Compare with the decisions recorded beside LOG; print the verdict.")
 @click.option("--force", is_flag=True, help="Also where the site file has changed since, or the log is cut off.")
 @click.option("--json", "as_json", is_flag=True, help="With --verify: one JSON document; else it is JSON anyway.")

@@ -17,8 +17,8 @@ def command() -> None:
 
 
 @command.command("test")
-@click.argument("site", type=click.Path(path_type=Path))
-@click.argument("cases", type=click.Path(path_type=Path))
+@click.argument("site", type=show.PATH)
+@click.argument("cases", type=show.PATH)
 @show.json_option
 def test(site: Path, cases: Path, as_json: bool) -> None:
     """Run the cases of the file CASES against the rules of SITE, through the real engine, on a clock of their own.

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import click
 
+from edge_agent.cli import show
+
 
 @click.command("run")
-@click.argument("site", type=click.Path(path_type=Path))
-@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep every event in this file.")
+@click.argument("site", type=show.PATH)
+@click.option("--record", type=show.PATH, help="Keep every event in this file.")
 @click.option("--end-with-input", is_flag=True, help="Stop when every source has ended and all is delivered.")
 @click.option("--log", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(site: Path, record: Path | None, end_with_input: bool, style: str) -> None:
@@ -32,6 +34,17 @@ def command(site: Path, record: Path | None, end_with_input: bool, style: str) -
     Agent(assembly, record=record, end_with_input=end_with_input).run()
 
 
+class _TextLines(logging.Formatter):
+    """What a sensor or a broker said cannot make records of its own: further lines of one are indented."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(show.safe(line) for line in super().format(record).split("\n"))
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {"t": round(record.created, 3), "level": record.levelname, "part": record.name,
@@ -43,7 +56,5 @@ class _JsonLines(logging.Formatter):
 
 def _set_up_log(style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    plain.converter = time.gmtime
-    handler.setFormatter(_JsonLines() if style == "json" else plain)
+    handler.setFormatter(_JsonLines() if style == "json" else _TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -7,10 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+PATH = click.Path(path_type=Path, readable=False)
+"""A path as it is given: who opens it says what is wrong with it, and what to do."""
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 _WIDEST = 100

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import click
 
+from edge_agent import __version__
 from edge_agent.cli import agent_socket, show
 from edge_agent.cli.page import Line, Section, laid_out
 from edge_agent.cli.status_live import live_page
 from edge_agent.cli.status_stored import stored_page
 from edge_agent.cli.whereabouts import Whereabouts, whereabouts
-from edge_agent.errors import ExitCode, Retryable
+from edge_agent.errors import ExitCode, Fatal, Retryable
 
 _RECENT = 50
 
@@ -32,7 +33,7 @@ class Seen(NamedTuple):
 @click.command("status")
 @agent_socket.site_argument
 @agent_socket.socket_option
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the database is when no agent answers.")
+@click.option("--data-dir", type=show.PATH, help="Where the database is when no agent answers.")
 @click.option("--watch", is_flag=True, help="Look again and again until Ctrl-C.")
 @click.option("--every", "every_s", type=click.FloatRange(0.2, 3600), default=1.0, help="Seconds, for --watch.")
 @show.json_option
@@ -61,8 +62,12 @@ def look(where: Whereabouts) -> Seen:
         status = agent_socket.ask_agent(where.socket, "status")
     except agent_socket.NoAnswer as e:
         return _look_at_store(where, e)
-    exit_code = ExitCode.OK if status["ok"] else ExitCode.FAILURE
-    return Seen({"agent": "up", **status}, live_page(status), exit_code)
+    try:
+        page = live_page(status)
+    except KeyError as e:
+        told = f"the agent is of version {status.get('version')}, this command of {__version__}"
+        raise Fatal(told, hint="restart the agent: systemctl restart edge-agent", exit_code=ExitCode.FAILURE) from e
+    return Seen({"agent": "up", **status}, page, ExitCode.OK if status["ok"] else ExitCode.FAILURE)
 
 
 def _look_at_store(where: Whereabouts, why: agent_socket.NoAnswer) -> Seen:
@@ -76,7 +81,7 @@ def _look_at_store(where: Whereabouts, why: agent_socket.NoAnswer) -> Seen:
     except Retryable as e:
         lines = [Line(text=why.message), Line(text=str(e)), Line(text=f"to start the agent: {why.hint}")]
         gone = {**document, "agent": "none", "store": None, "store_reason": str(e)}
-        return Seen(gone, [Section("NOTHING", lines)], ExitCode.NOT_THERE)
+        return Seen(gone, [Section("NOTHING", lines, "bad")], ExitCode.NOT_THERE)
     page = stored_page(store, str(where.store), why.message, why.hint, time.time_ns() // 1_000_000)
     return Seen({**document, "store": msgspec.to_builtins(store)}, page, ExitCode.FAILURE)
 

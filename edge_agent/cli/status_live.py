@@ -17,7 +17,7 @@ _TRUST = {"trusted": "good", "watch": "odd", "degraded": "bad", "quarantined": "
 
 def live_page(status: Document) -> list[Section]:
     return [
-        Section("OK" if status["ok"] else "TROUBLE", [Line(state=status["gateway"], text=_summary(status))]),
+        _verdict(status),
         Section("trouble", [Line(text=reason) for reason in status["trouble"]]),
         Section("agent", list(_agent(status))),
         Section("alerts", [_alert(alert) for alert in status["alerts"]]),
@@ -29,6 +29,11 @@ def live_page(status: Document) -> list[Section]:
         Section("store", list(_store(status["store"]))),
         Section("uplink", list(_uplink(status["uplink"], status["store"]["backlog"]))),
     ]
+
+
+def _verdict(status: Document) -> Section:
+    title, tone = ("OK", "good") if status["ok"] else ("TROUBLE", "bad")
+    return Section(title, [Line(text=f"{status['gateway']}: {_summary(status)}")], tone)
 
 
 def _summary(status: Document) -> str:

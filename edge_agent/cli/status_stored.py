@@ -23,7 +23,7 @@ _SHOWN = 5
 def stored_page(store: StoreView, directory: str, why: str, hint: str, now_ms: int) -> list[Section]:
     """`why` no agent answers, and what to type."""
     return [
-        Section("DOWN", [Line(text=why), Line(text=f"to start it: {hint}")]),
+        Section("DOWN", [Line(text=why), Line(text=f"to start it: {hint}")], "bad"),
         Section("store", list(_store(store, directory, now_ms))),
         Section("kept", [_kept(view, now_ms) for view in store.priorities]),
         Section("alerts", [_alert(alert, now_ms) for alert in _latest(store.alerts)[:_SHOWN]]),
