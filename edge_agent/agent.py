@@ -22,7 +22,7 @@ from edge_agent.config.site import ActuatorConfig, ModelConfig, SourceConfig, si
 from edge_agent.context import DriverContext
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.contract.telemetry import StreamSpec
-from edge_agent.control import Control
+from edge_agent.control import Control, Tally
 from edge_agent.drivers import driver
 from edge_agent.durations import parse_duration
 from edge_agent.engine import Engine
@@ -54,21 +54,6 @@ _HEALTH_S = 30.0
 _INCIDENTS = 20
 _DELIVERY_S = 30.0
 """At the end of a replay: so long without a further delivery means that nobody listens."""
-
-
-class Tally:
-    """What has been committed since the start."""
-
-    def __init__(self) -> None:
-        self.commits = self.rows = self.readings = self.body_bytes = 0
-        self.newest: tuple[int, ...] = ()
-
-    def add(self, committed: Committed) -> None:
-        self.commits += 1
-        self.rows += committed.rows
-        self.readings += committed.readings
-        self.body_bytes += committed.body_bytes
-        self.newest = committed.newest
 
 
 class EventClock:

@@ -4,26 +4,73 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from edge_agent import __version__
+from edge_agent.actuators.body import ActuatorBody
 from edge_agent.api import Caller, Refusal, Verb
+from edge_agent.assembly import Assembly
+from edge_agent.clock import SystemClock
 from edge_agent.decisions import Hold
+from edge_agent.engine import Engine
+from edge_agent.health import Health
+from edge_agent.inbox import Feed, Inbox
+from edge_agent.inference.lane import Lane
 from edge_agent.lane_state import FULL
+from edge_agent.runner import Runner
+from edge_agent.source_body import SourceBody
+from edge_agent.store.backlog import Backlog
+from edge_agent.store.body import StoreBody
+from edge_agent.store.writer import Committed, Writer
+from edge_agent.supervisor import Supervisor
 from edge_agent.types import Alert, ClockQuality, Command, Value
-
-if TYPE_CHECKING:
-    from edge_agent.agent import Agent
+from edge_agent.uplink.body import UplinkBody
 
 _COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
 _MAX_HOLD_S = 7 * 86_400
 _MAX_WHY = 200
 
 
+class Observed(Protocol):
+    """The parts of an agent that people may look at; `Agent` has them."""
+
+    assembly: Assembly
+    clock: SystemClock
+    inbox: Inbox
+    news: Feed
+    health: Health
+    supervisor: Supervisor
+    engine: Engine
+    runner: Runner
+    writer: Writer
+    store: StoreBody
+    uplink: UplinkBody | None
+    lanes: dict[str, Lane]
+    sources: dict[str, SourceBody]
+    actuators: dict[str, ActuatorBody]
+    committed: Tally
+    backlog: Backlog
+
+
+class Tally:
+    """What has been committed since the start."""
+
+    def __init__(self) -> None:
+        self.commits = self.rows = self.readings = self.body_bytes = 0
+        self.newest: tuple[int, ...] = ()
+
+    def add(self, committed: Committed) -> None:
+        self.commits += 1
+        self.rows += committed.rows
+        self.readings += committed.readings
+        self.body_bytes += committed.body_bytes
+        self.newest = committed.newest
+
+
 class Control:
     """Reads the parts of an agent; asks the engine through its inbox, never directly."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Observed) -> None:
         self._agent = agent
         self._started_s = time.monotonic()
 
@@ -82,7 +129,7 @@ class Control:
         return {
             "ok": not trouble,
             "trouble": trouble,
-            "gateway": agent.site.agent.gateway,
+            "gateway": agent.assembly.site.agent.gateway,
             "version": __version__,
             "epoch": agent.writer.epoch,
             "start_no": agent.writer.start_no,
@@ -107,7 +154,7 @@ class Control:
 
     def health_document(self) -> dict[str, Any]:
         """For `up/health`."""
-        return {"schema": "health/1", "gw": self._agent.site.agent.gateway, **self.status()}
+        return {"schema": "health/1", "gw": self._agent.assembly.site.agent.gateway, **self.status()}
 
     def _lane(self, name: str, mono_ns: int) -> dict[str, Any]:
         agent = self._agent

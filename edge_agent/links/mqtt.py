@@ -8,6 +8,7 @@ connection (queued messages, packet ids) reaches a new one. The outbox is the on
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -22,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_agent.config.secrets import read_secret
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links import mqtt_reasons as reasons
 from edge_agent.links.mqtt_properties import pack, variable_length
@@ -36,7 +38,6 @@ from edge_agent.links.mqtt_types import (
     Settings,
     SubscriptionRefused,
 )
-from edge_agent.links.secret import read_secret
 from edge_agent.links.tls import RecordingSocket, client_context
 from edge_agent.links.waker import Waker
 
@@ -139,6 +140,7 @@ class Session:
         )
         client.max_inflight_messages = 0  # the window is kept here: the library does not read the broker's
         client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -166,7 +168,8 @@ class Session:
     def _connect(self) -> None:
         s = self.settings
         if s.username is not None:
-            self._client.username_pw_set(s.username, read_secret(s.password_file) if s.password_file else None)
+            password = read_secret(s.password_file).reveal() if s.password_file else None
+            self._client.username_pw_set(s.username, password)
         if s.tls is not None:
             self._client.tls_set_context(client_context(s.tls))
         keepalive_s = s.keepalive_s * 3 // 4  # the library waits as long again for the answer to its ping
@@ -185,6 +188,11 @@ class Session:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
+    def _on_socket_close(self, _client: Client, _userdata: object, sock: Any) -> None:
+        if isinstance(sock, RecordingSocket) and sock.last_error is None:
+            with contextlib.suppress(OSError):
+                sock.recv(1)  # after a failed send: the alert that says why
+
     # turning
 
     def _wait(self, timeout_s: float) -> None:
@@ -201,7 +209,7 @@ class Session:
         if self.state == "dialing":
             self._greet()
         elif sock is None:
-            self._lose(reasons.closed_early(self.where, self.settings.version))
+            self._lose(self._closed_early())
         else:
             self._turn(sock, ready.get(sock.fileno(), 0))
         if self.state == "ended":
@@ -333,13 +341,16 @@ class Session:
             self._lose(reasons.refused(self.where, reason.value))
         elif isinstance(self._socket, RecordingSocket) and self._socket.last_error is not None:
             self._lose(reasons.failed(self.where, self._socket.last_error))
-        elif self.state == "greeting":
-            self._lose(reasons.closed_early(self.where, self.settings.version))
+        elif self.state != "up":
+            self._lose(self._closed_early())
         elif reason.value == 0x8D:
             self._lose(Lost(f"{self.where} is silent: no answer within the keepalive", "is the network up?"))
         else:
             hint = f'see the broker\'s log; does another client use the id "{self.settings.client_id}"?'
             self._lose(Lost(f"{self.where} closed the connection", hint))
+
+    def _closed_early(self) -> Lost:
+        return reasons.closed_early(self.where, self.settings.version, tls=self.settings.tls is not None)
 
     def _check_size(self, publication: Publication, properties_bytes: int) -> None:
         rest = 4 + len(publication.topic.encode()) + properties_bytes + len(publication.body)

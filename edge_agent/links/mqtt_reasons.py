@@ -92,9 +92,10 @@ def not_a_broker(where: str, greeting: bytes) -> Lost:
     return Lost(f"what answers at {where} is not an MQTT broker", hint, busy=True)
 
 
-def closed_early(where: str, version: str) -> Lost:
+def closed_early(where: str, version: str, *, tls: bool) -> Lost:
     other = "3.1.1" if version == "5" else "5"
-    hint = f'does it speak MQTT {version}? try version = "{other}"; a port for TLS needs [tls]'
+    port = "does it ask for a client certificate (tls.cert, tls.key)?" if tls else "a port for TLS needs [tls]"
+    hint = f'does it speak MQTT {version}? try version = "{other}"; {port}'
     return Lost(f"{where} closed the connection without an answer", hint)
 
 

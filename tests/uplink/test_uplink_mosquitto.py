@@ -163,6 +163,7 @@ class TestRefusals:
     def test_wrong_password_is_named_and_not_hammered(self, tmp_path, version):
         users = password_file(tmp_path, gw1="right")
         secret = tmp_path / "secret"
+        secret.touch(mode=0o600)
         secret.write_text("wrong\n")
         with Mosquitto(tmp_path, f"password_file {users}", anonymous=False) as broker:
             options = {"username": "gw1", "password_file": str(secret), "version": version}
@@ -178,6 +179,7 @@ class TestRefusals:
     def test_a_rotated_password_counts_at_the_next_connection(self, tmp_path):
         users = password_file(tmp_path, gw1="right")
         secret = tmp_path / "secret"
+        secret.touch(mode=0o600)
         secret.write_text("right\n")
         broker = Mosquitto(tmp_path, f"password_file {users}", anonymous=False)
         with broker, running(broker.port, username="gw1", password_file=str(secret)) as agent:
@@ -282,7 +284,8 @@ class TestTls:
         tls = TlsConfig(ca=str(authority.ca))
         broker = self.broker(tmp_path, authority, server, "require_certificate true")
         with broker, running(broker.port, host="localhost", tls=tls) as agent:
-            assert "refuses this client's certificate" in agent.down_reason()
+            # the alert may be lost with the connection: then the hint asks
+            assert "client certificate" in agent.down_reason() or "this client's certificate" in agent.down_reason()
 
     def test_a_missing_file_is_named(self, mosquitto):
         with running(mosquitto.port, tls=TlsConfig(ca="/nowhere/ca.pem")) as agent:
