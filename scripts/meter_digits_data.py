@@ -6,7 +6,7 @@ The digits are the 1,797 of `sklearn.datasets.load_digits` (UCI, optical recogni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,7 +14,14 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+SIZE = 32
+"""Of the picture that the network gets, in pixels."""
 SPLIT_SEED = 2026
+HELDOUT_SEED = 20263
+HELDOUT_SCENES = 20
+HELDOUT_BLANKS = 500
+"""The figures in the manifests are of every held-out digit in so many scenes of that seed, and so many blanks."""
+_RENDERED = 96
 PARTS = {"train": 0.6, "validation": 0.2, "heldout": 0.2}
 
 
@@ -84,3 +91,61 @@ def picture(digit: Array, scene: Scene, size: int, rng: np.random.Generator) -> 
     seen = np.clip(plate, 0, 255) * light + scene.haze
     seen += rng.normal(0, scene.noise, seen.shape) if scene.noise else 0.0
     return np.clip(np.round(seen), 0, 255).astype(np.uint8)
+
+
+def pictures(digits: Digits, scenes: int, seed: int) -> tuple[Array, Array]:
+    """uint8 (n, SIZE, SIZE) as the camera's view gives them, and their labels; every digit in so many scenes."""
+    rng = np.random.default_rng(seed)
+    seen = [_view(picture(image, Scene.draw(rng), _RENDERED, rng)) for _ in range(scenes) for image in digits.images]
+    return np.array(seen), np.tile(digits.labels, scenes)
+
+
+def blanks(count: int, seed: int) -> Array:
+    """uint8 (count, SIZE, SIZE): a display that shows nothing, lit somehow."""
+    rng = np.random.default_rng(seed)
+    grounds = [np.full((8, 8), level, np.uint8) for level in rng.integers(0, 256, count)]
+    return np.array([_view(picture(ground, _wide(Scene.draw(rng)), _RENDERED, rng)) for ground in grounds])
+
+
+def _wide(scene: Scene) -> Scene:
+    """So near that no edge of the drum is seen."""
+    return replace(scene, size=2.0)
+
+
+def _view(seen: Array) -> Array:
+    return cv2.resize(seen, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def as_floats(seen: Array) -> Array:
+    """uint8 (n, height, width) -> float32 (n, height, width, 1) in [0, 1]."""
+    return (seen[..., None] / 255).astype(np.float32)
+
+
+def as_int8(seen: Array) -> Array:
+    """uint8 (n, height, width) -> int8 (n, height, width, 1): less 128."""
+    return (seen.astype(np.int16) - 128).astype(np.int8)[..., None]
+
+
+def heldout() -> tuple[Array, Array]:
+    """The pictures that the manifests' figures are of, and their labels; -1 is a picture of nothing."""
+    seen, labels = pictures(load("heldout"), HELDOUT_SCENES, HELDOUT_SEED)
+    return np.concatenate([seen, blanks(HELDOUT_BLANKS, HELDOUT_SEED)]), np.append(labels, [-1] * HELDOUT_BLANKS)
+
+
+def figures(logits: Array, labels: Array, min_score: float) -> dict[str, float]:
+    """Shares: `accuracy` of all digits; `read`, with a score of at least `min_score`; `right` of those; and
+    `blanks_read`, pictures of nothing with such a score."""
+    sure = read(logits, min_score)
+    right = logits.argmax(axis=1) == labels
+    shown = labels >= 0
+    shares = {
+        "accuracy": right[shown], "read": sure[shown], "right": right[shown & sure], "blanks_read": sure[~shown],
+    }  # fmt: skip
+    return {name: round(float(share.mean()), 4) for name, share in shares.items()}
+
+
+def read(logits: Array, min_score: float) -> Array:
+    """bool (n,): whether the best class has a score of at least `min_score`."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    best: Array = (e / e.sum(axis=1, keepdims=True)).max(axis=1)
+    return best >= min_score

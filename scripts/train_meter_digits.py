@@ -16,37 +16,24 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from int8 import onnx_file, tflite_file
 from int8.network import Array, Conv, Dense, Layer, Quantized, Scale, quantize, run
 from int8.package import write_package
-from meter_digits_data import Digits, Scene, load, picture
+from int8.runtimes import litert_outputs, onnx_outputs
+from meter_digits_data import HELDOUT_SCENES, SIZE, as_floats, as_int8, blanks, figures, heldout, load, pictures
 from torch import nn
 from torch.nn import functional
 
 SEED = 20261
-SIZE = 32
-_RENDERED = 96
 _SCENES = 40
+_BLANKS = 3000
 _EPOCHS = 24
 _BATCH = 128
-_HELDOUT_SCENES = 20
 
 ENTRY = Scale(1 / 255, -128)
 """uint8 pixels less 128: nothing is lost on the way in, and the whole range of a camera is there."""
-
-
-def pictures(digits: Digits, scenes: int, seed: int) -> tuple[Array, Array]:
-    """uint8 (n, SIZE, SIZE) as the camera's view gives them, and their labels; every digit in so many scenes."""
-    rng = np.random.default_rng(seed)
-    seen = [_view(picture(image, Scene.draw(rng), _RENDERED, rng)) for _ in range(scenes) for image in digits.images]
-    return np.array(seen), np.tile(digits.labels, scenes)
-
-
-def _view(seen: Array) -> Array:
-    return cv2.resize(seen, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 class Net(nn.Module):
@@ -62,20 +49,29 @@ class Net(nn.Module):
 
 
 def train(x: Array, labels: Array) -> Net:
+    """`labels` of -1: a picture of nothing, for which no class is any better."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     net = Net()
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _EPOCHS * (len(x) // _BATCH + 1))
-    inputs, targets = torch.from_numpy(x[:, None]).float() / 255, torch.from_numpy(labels)
+    inputs, targets = torch.from_numpy(x[:, None]).float() / 255, targets_of(labels)
     for _ in range(_EPOCHS):
         for chosen in torch.randperm(len(x)).split(_BATCH):
             optimizer.zero_grad()
-            functional.cross_entropy(net(inputs[chosen]), targets[chosen], label_smoothing=0.05).backward()
+            functional.cross_entropy(net(inputs[chosen]), targets[chosen]).backward()
             optimizer.step()
             schedule.step()
     return net.eval()
+
+
+def targets_of(labels: Array) -> torch.Tensor:
+    """Probabilities (n, 10), smoothed, so that scores stay meaningful."""
+    targets = torch.full((len(labels), 10), 0.1)
+    shown = torch.from_numpy(labels >= 0)
+    targets[shown] = 0.95 * functional.one_hot(torch.from_numpy(labels)[shown], 10).float() + 0.005
+    return targets
 
 
 def layers_of(net: Net) -> list[Layer]:
@@ -94,54 +90,12 @@ def calibration(validation: Array) -> Array:
     return as_floats(np.concatenate([validation, 255 - validation[:256], flat, noise]))
 
 
-def as_floats(seen: Array) -> Array:
-    """uint8 (n, height, width) -> float32 (n, height, width, 1) in [0, 1]."""
-    return (seen[..., None] / 255).astype(np.float32)
-
-
-def onnx_scores(path: Path, seen: Array) -> Array:
-    """Logits, float32 (n, 10), by onnxruntime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {"x": x[None].transpose(0, 3, 1, 2)})[0] for x in as_floats(seen)])
-
-
-def litert_scores(path: Path, seen: Array) -> Array:
-    """Logits, float32 (n, 10), by LiteRT's reference of the operators, without delegates."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=kernels, num_threads=1)
-    interpreter.allocate_tensors()
-    entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
-    scale, zero = result["quantization"]
-    out = []
-    for x in (seen.astype(np.int16) - 128).astype(np.int8):
-        interpreter.set_tensor(entry, x[None, ..., None])
-        interpreter.invoke()
-        out.append((interpreter.get_tensor(result["index"]).astype(np.float32) - zero) * np.float32(scale))
-    return np.concatenate(out)
-
-
-def figures(logits: Array, labels: Array, min_score: float) -> dict[str, float]:
-    """accuracy: of all pictures; read: share with a score of at least `min_score`, of which right: share."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    sure = (e / e.sum(axis=1, keepdims=True)).max(axis=1) >= min_score
-    right = logits.argmax(axis=1) == labels
-    return {
-        "accuracy": round(float(right.mean()), 4),
-        "read": round(float(sure.mean()), 4),
-        "right": round(float(right[sure].mean()), 4),
-    }
-
-
 MIN_SCORE = 0.6
 _VIEW = f'view = {{ width = {SIZE}, height = {SIZE}, fit = "resize", interpolation = "area", color = "gray" }}'
 _LABELS = ", ".join(f'"{d}"' for d in range(10))
 
 
-def manifest(name: str, runtime: str, heldout: dict[str, object]) -> str:
+def manifest(name: str, runtime: str, measured: dict[str, object]) -> str:
     onnx = runtime == "onnx"
     shape = f"[1, 1, {SIZE}, {SIZE}]" if onnx else f"[1, {SIZE}, {SIZE}, 1]"
     return f'''\
@@ -172,8 +126,8 @@ activation = "softmax"
 min_score = {MIN_SCORE}
 
 [heldout]
-# digits of scikit-learn that no training saw, each in {_HELDOUT_SCENES} scenes; the same hand may have written others
-''' + "".join(f"{key} = {value!r}\n" for key, value in heldout.items())
+# digits of scikit-learn that no training saw, each in {HELDOUT_SCENES} scenes; the same hand may have written others
+''' + "".join(f"{key} = {value!r}\n" for key, value in measured.items())
 
 
 def write(out: Path, layers: list[Layer], quantized: list[Quantized]) -> dict[str, Path]:
@@ -197,21 +151,23 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--out", type=Path, default=root, help="a folder to write to instead of the project")
     out = parser.parse_args().out
-    layers = layers_of(train(*pictures(load("train"), _SCENES, SEED)))
+    seen, labels = pictures(load("train"), _SCENES, SEED)
+    nothing = blanks(_BLANKS, SEED)
+    layers = layers_of(train(np.concatenate([seen, nothing]), np.append(labels, [-1] * _BLANKS)))
     validation, _ = pictures(load("validation"), 4, SEED + 1)
-    quantized = quantize(layers, ENTRY, calibration(validation))
+    # one scale for a dense layer: tflite-runtime 2.14 knows nothing else
+    quantized = quantize(layers, ENTRY, calibration(validation), per_channel=(Conv,))
     files = write(out, layers, quantized)
-    digits = load("heldout")
-    seen, labels = pictures(digits, _HELDOUT_SCENES, SEED + 2)
+    seen, labels = heldout()
     floats = figures(run(layers, as_floats(seen))[-1], labels, MIN_SCORE)
-    told = {"digits": len(digits.labels), "pictures": len(labels), "float32_accuracy": floats["accuracy"]}
+    told = {"digits": len(load("heldout").labels), "pictures": len(labels), "float32_accuracy": floats["accuracy"]}
     for name, runtime, scores in (
-        ("meter-digits", "onnx", onnx_scores(files["onnx"], seen)),
-        ("meter-digits-litert", "litert", litert_scores(files["litert"], seen)),
+        ("meter-digits", "onnx", onnx_outputs(files["onnx"], as_floats(seen).transpose(0, 3, 1, 2))),
+        ("meter-digits-litert", "litert", litert_outputs(files["litert"], as_int8(seen))),
     ):
-        heldout = told | figures(scores, labels, MIN_SCORE)
-        write_package(files[runtime].parent, manifest(name, runtime, heldout))
-        print(json.dumps({"package": name, **heldout}))
+        measured = told | figures(scores, labels, MIN_SCORE)
+        write_package(files[runtime].parent, manifest(name, runtime, measured))
+        print(json.dumps({"package": name, **measured}))
     return 0
 
 

@@ -15,29 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import torch
 from int8 import onnx_file
 from int8.network import Array, Dense, Layer, Scale, quantize, run
 from int8.package import write_package
+from int8.runtimes import onnx_outputs
+from motor_lives import CHANNELS, CLIP, FAULTS, HELDOUT, LENGTH, STRIDE, auc, errors, lives, scaled
 from torch import nn
 
-from edge_agent.sources.motor_sensors import FIELDS, Fault, InstrumentedMotor
-
 SEED = 20262
-LENGTH = 32
-STRIDE = 8
-CLIP = 8.0
-RATES_HZ = (5.0, 10.0, 20.0, 50.0, 100.0)
-CHANNELS = tuple(FIELDS)
-
-_TRAIN, _VALIDATION, _HELDOUT = range(60), range(100, 120), range(200, 230)
-_LIFE_S = {5.0: 1200.0, 10.0: 900.0, 20.0: 480.0, 50.0: 200.0, 100.0: 100.0}
+_TRAIN, _VALIDATION = range(60), range(100, 120)
 _WIDTHS = (96, 16, 96)
 _EPOCHS = 40
 _BATCH = 256
@@ -48,43 +39,10 @@ ENTRY = Scale.of_range(-CLIP, CLIP)
 """All that the clip lets through."""
 
 
-def healthy(seed: int, rate_hz: float, faults: Sequence[Fault] = (), *, stops: bool = True) -> Array:
-    """One motor's life, float32 (n, channels); it is switched off and on again now and then."""
-    rng = Random(f"life {seed} {rate_hz}")
-    motor = InstrumentedMotor(seed, faults, thermal_s=rng.uniform(20.0, 90.0))
-    rows, switch_s = [], rng.uniform(40.0, 120.0)
-    for _ in range(round(_LIFE_S[rate_hz] * rate_hz)):
-        values = motor.sample(1 / rate_hz)
-        if values is not None:
-            rows.append([values[field] for field in CHANNELS])
-        if stops and motor.t_s > switch_s:
-            motor.motor.running = not motor.motor.running
-            switch_s = motor.t_s + (rng.uniform(30.0, 150.0) if motor.motor.running else rng.uniform(5.0, 60.0))
-    return np.array(rows, np.float32)
-
-
-def windows(rows: Array) -> Array:
-    """float32 (n, channels, LENGTH), as the engine gives them."""
-    starts = range(0, len(rows) - LENGTH + 1, STRIDE)
-    return np.array([rows[start : start + LENGTH].T for start in starts], np.float32)
-
-
-def lives(seeds: Sequence[int], faults: Sequence[Fault] = (), *, stops: bool = True) -> Array:
-    """Windows of one life for every seed, at one rate after the other."""
-    return np.concatenate([
-        windows(healthy(seed, RATES_HZ[at % len(RATES_HZ)], faults, stops=stops)) for at, seed in enumerate(seeds)
-    ])  # fmt: skip
-
-
 def center(train: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel while the motor runs."""
     running = train[:, :, :][train[:, CHANNELS.index("speed")].min(axis=1) > 1300]
     return running.mean(axis=(0, 2)).round(4), running.std(axis=(0, 2)).round(4)
-
-
-def scaled(x: Array, mean: Array, std: Array) -> Array:
-    """float32 (n, channels, LENGTH) as the model gets it."""
-    return np.clip((x - mean[:, None]) / std[:, None], -CLIP, CLIP).astype(np.float32)
 
 
 def spoiled(clean: torch.Tensor) -> torch.Tensor:
@@ -134,50 +92,21 @@ def whole_range(healthy_x: Array) -> Array:
     return np.clip(np.concatenate(out), -CLIP, CLIP).astype(np.float32)
 
 
-def onnx_scores(path: Path, x: Array) -> Array:
-    """Mean squared error of each window, float64 (n,), by onnxruntime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    y = np.concatenate([session.run(None, {"x": window[None]})[0] for window in x])
-    return errors(x, y)
-
-
-def errors(x: Array, y: Array) -> Array:
-    return ((x.astype(np.float64) - y.reshape(x.shape)) ** 2).mean(axis=(1, 2))
-
-
-def auc(healthy_scores: Array, faulty_scores: Array) -> float:
-    """Probability that a faulty window scores higher than a healthy one; ties count half."""
-    ordered = np.sort(healthy_scores)
-    below = np.searchsorted(ordered, faulty_scores, "left") + np.searchsorted(ordered, faulty_scores, "right")
-    return float(below.mean() / (2 * len(ordered)))
-
-
-FAULTS = {
-    "bearing_wear_10": Fault(kind="bearing_wear", severity=0.1),
-    "bearing_wear_30": Fault(kind="bearing_wear", severity=0.3),
-    "blocked_cooling_30": Fault(kind="blocked_cooling", severity=0.3),
-    "blocked_cooling_100": Fault(kind="blocked_cooling", severity=1.0),
-    "overheating_50": Fault(kind="overheating", severity=0.5),
-    "temp_drift_20": Fault(kind="sensor_drift", field="temp", severity=0.2),
-    "current_drift_20": Fault(kind="sensor_drift", field="current", severity=0.2),
-    "speed_stuck": Fault(kind="sensor_stuck", field="speed", start_s=20.0),
-}
-"""Fault and severity in percent; all act from the first second (stuck: from the 20th) of motors that run."""
+def scores_of(path: Path, x: Array) -> Array:
+    return errors(x, onnx_outputs(path, x))
 
 
 def measure(path: Path, mean: Array, std: Array, threshold: float) -> dict[str, object]:
     """Figures of motors that no training saw."""
-    scores = onnx_scores(path, scaled(lives(_HELDOUT), mean, std))
-    running = onnx_scores(path, scaled(lives(_HELDOUT, stops=False), mean, std))
+    scores = scores_of(path, scaled(lives(HELDOUT), mean, std))
+    running = scores_of(path, scaled(lives(HELDOUT, stops=False), mean, std))
     out: dict[str, object] = {
-        "motors": len(_HELDOUT),
+        "motors": len(HELDOUT),
         "windows": len(scores),
         "false_alarms": round(float((scores >= threshold).mean()), 5),
     }
     for name, fault in FAULTS.items():
-        faulty = onnx_scores(path, scaled(lives(_HELDOUT, [fault], stops=False), mean, std))
+        faulty = scores_of(path, scaled(lives(HELDOUT, [fault], stops=False), mean, std))
         out[f"auc_{name}"] = round(auc(running, faulty), 4)
         out[f"found_{name}"] = round(float((faulty >= threshold).mean()), 4)
     return out
@@ -239,7 +168,7 @@ def main() -> int:
     shape = (1, len(CHANNELS), LENGTH)
     onnx_file.write_int8(str(path), quantized, ENTRY, shape, shape)
     onnx_file.write_float(str(reference), layers, shape, shape)
-    scores = onnx_scores(path, validation)
+    scores = scores_of(path, validation)
     threshold = round(float(np.quantile(scores, 1 - _FALSE_ALARMS)) * _MARGIN, 3)
     heldout = measure(path, mean, std, threshold)
     write_package(path.parent, manifest(mean, std, threshold, heldout))

@@ -92,18 +92,19 @@ class Quantized:
     out: Scale
 
 
-def quantize(layers: Sequence[Layer], entry: Scale, calibration: Array) -> list[Quantized]:
+def quantize(
+    layers: Sequence[Layer], entry: Scale, calibration: Array, *, per_channel: tuple[type, ...] = (Conv, Dense)
+) -> list[Quantized]:
     """Layers in int8; ranges of activations are those seen while `calibration` runs through the float network.
 
-    `calibration` has to reach as far as the network's input can: what lies outside the ranges is cut off.
+    `calibration` has to reach as far as the network's input can: what lies outside the ranges is cut off. Kinds of
+    layers that are not `per_channel` get one weight scale for all their outputs.
     """
     activations = run(layers, calibration)[1:]
     out: list[Quantized] = []
     for layer, seen in zip(layers, activations, strict=True):
-        per_channel = isinstance(layer, Conv)
-        axes = tuple(range(1, layer.weight.ndim)) if per_channel else None
+        axes = tuple(range(1, layer.weight.ndim)) if isinstance(layer, per_channel) else None
         largest = np.abs(layer.weight).max(axis=axes)
-        # dense layers per tensor: tflite-runtime 2.14 knows nothing else
         scales = np.broadcast_to(np.maximum(largest, 1e-9) / 127, (len(layer.weight),)).astype(np.float32)
         spread = scales.reshape(-1, *[1] * (layer.weight.ndim - 1))
         weight_q = np.clip(np.rint(layer.weight / spread), -127, 127).astype(np.int8)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from int8.network import Array, Conv, Layer, Quantized, Scale
+from int8.network import Array, Conv, Dense, Layer, Quantized, Scale
 
 Shape = tuple[int, ...]
 
@@ -59,6 +59,8 @@ def write_float(path: str, layers: Sequence[Layer], shape_in: Shape, shape_out: 
     graph = _Graph()
     x, size = "x", shape_in[2:]
     for at, layer in enumerate(layers):
+        if isinstance(layer, Dense) and size:
+            x = graph.node("Flatten", [x], f"flat{at}")
         weight = graph.constant(f"w{at}", _onnx_weight(layer, layer.weight, size))
         x = _layer(graph, layer, at, [x, weight, graph.constant(f"b{at}", layer.bias)], size)
         size = _next_size(layer, size)
@@ -70,6 +72,9 @@ def write_int8(path: str, layers: Sequence[Quantized], entry: Scale, shape_in: S
     graph = _Graph()
     x, size, incoming = graph.through_int8("x", entry), shape_in[2:], entry
     for at, q in enumerate(layers):
+        if isinstance(q.layer, Dense) and size:
+            # quantized again, which changes nothing, so that the runtime sees an int8 layer
+            x = graph.through_int8(graph.node("Flatten", [x], f"flat{at}"), incoming)
         weight = graph.stored(f"w{at}", _onnx_weight(q.layer, q.weight_q, size), q.weight_scale)
         bias = graph.stored(f"b{at}", q.bias_q, (np.float32(incoming.scale) * q.weight_scale).astype(np.float32))
         x = _layer(graph, q.layer, at, [x, weight, bias], size)
@@ -86,8 +91,6 @@ def _layer(graph: _Graph, layer: Layer, at: int, inputs: list[str], size: Shape)
         strides = [layer.stride] * 2
         x = graph.node("Conv", inputs, f"conv{at}", strides=strides, pads=[top, left, bottom, right])
     else:
-        if size:
-            inputs[0] = graph.node("Flatten", inputs[:1], f"flat{at}")
         x = graph.node("Gemm", inputs, f"dense{at}", transB=1)
     return graph.node("Relu", [x], f"relu{at}") if layer.relu else x
 
