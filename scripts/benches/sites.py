@@ -37,6 +37,32 @@ def bench_plan(streams: int, *, rules: int) -> Plan:
     return make_plan(site, {name: {"temp": FieldSpec(unit="Cel", min=-100, max=200)} for name in names}, {})[0]
 
 
+def streams_site(streams: int, *, rules: int) -> tuple[str, list[bytes]]:
+    """The same as tables of a site file, over one serial port `{folder}/port`; and what its device sends."""
+    rng = random.Random(1)
+    names = [f"s{i:02d}" for i in range(streams)]
+    lines = [b'{"stream":"%s","temp":%.2f}\n' % (n.encode(), 20 + rng.gauss(0, 2)) for _ in range(20) for n in names]
+    listed = ", ".join(f'{n} = "{n}"' for n in names)
+    source = f'''
+[[source]]
+name = "port"
+kind = "serial_lines"
+device = "{{folder}}/port"
+stream_key = "stream"
+streams = {{ {listed} }}
+[source.fields]
+'''
+    fields = "".join(f'"{n}.temp" = {{ unit = "Cel", min = -100, max = 200 }}\n' for n in names)
+    signals = "".join(
+        f'[[signal]]\nname = "{n}.mean"\nof = "{n}.temp"\nfn = "mean"\nwindow = "30s"\n' for n in names
+    )
+    ruled = "".join(
+        f'[[rule]]\nid = "r{i}"\nwhen = "s{i:02d}.temp > 40 || s{i + 1:02d}.mean > 30"\nfor = "2s"\n'
+        for i in range(rules)
+    )
+    return source + fields + signals + ruled, lines
+
+
 def readings(rng: random.Random, streams: int, hz: int, second: int) -> list[Reading]:
     """One second of readings in order of time, as the bare loops have them."""
     out = []
@@ -50,4 +76,8 @@ def readings(rng: random.Random, streams: int, hz: int, second: int) -> list[Rea
 
 def make_store(folder: Path, clock: SystemClock) -> tuple[Writer, StoreBody]:
     writer = open_store(folder, gateway="bench", quota_bytes=2_000_000_000, clock=clock)
-    return writer, StoreBody(writer, clock=clock, describe=lambda _: StreamSpec("all", {"temp": "Cel"}))
+    return writer, StoreBody(writer, clock=clock, describe=describe_bench)
+
+
+def describe_bench(_stream: str) -> StreamSpec:
+    return StreamSpec("all", {"temp": "Cel"})
