@@ -107,8 +107,8 @@ def test_acknowledged_ranges_merge_over_rows_that_are_gone(tmp_path):
     for _ in range(60):
         box.commit(box.telemetry(count=1, noise_bytes=20_000))
     rows = box.waiting(2)
-    assert len(rows) < 50
-    assert rows[0].id == 1
+    ids = [row.id for row in rows]
+    assert ids != list(range(ids[0], ids[-1] + 1))
     for row in sorted(rows, key=lambda row: row.id % 7):
         box.deliver([row])
     assert box.writer.outgoing.settled(2) == [(1, rows[-1].id)]
