@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
-from conftest import ROOT
 
 for needed in ("numpy", "cv2", "onnxruntime", "sklearn"):
     pytest.importorskip(needed, reason=f"{needed} is not installed")
@@ -21,6 +22,7 @@ from edge_agent.inference.loaded_model import LoadedModel
 from edge_agent.inference.package import load_package
 from edge_agent.inference.wire import Ask, Load
 
+ROOT = Path(__file__).resolve().parents[2]
 ONNX = ROOT / "models/meter-digits/1.0.0"
 LITERT = ROOT / "models/meter-digits-litert/1.0.0"
 FLOAT = ROOT / "tests/models/float/meter-digits.onnx"

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from conftest import ROOT
 
 for needed in ("numpy", "onnxruntime"):
     pytest.importorskip(needed, reason=f"{needed} is not installed")
@@ -19,6 +20,7 @@ from edge_agent.inference.package import load_package
 from edge_agent.inference.wire import Ask, Load
 from edge_agent.sources.motor_sensors import FIELDS
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "models/motor-anomaly/1.0.0"
 FLOAT = ROOT / "tests/models/float/motor-anomaly.onnx"
 SOME = HELDOUT[:5]

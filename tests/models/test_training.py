@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from edge_agent.inference.package import load_package
 
+ROOT = Path(__file__).resolve().parents[2]
 _MISSING = [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]
 
 
