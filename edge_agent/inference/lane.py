@@ -6,10 +6,11 @@ invalid one that says why) or a declared loss; and a model that fails moves the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -124,19 +125,34 @@ class Lane:
         if not self._breaker.ready(now_ns):
             self._rest(now_ns)
             return
-        with self._worker.lock:
+        with self._worker_to_itself() as ours:
+            if not ours:
+                return
             if not self._worker.holds(self._slot):
                 self._start()
                 return
         item = self._inputs.take(_TURN_S)
-        with self._worker.lock:
+        with self._worker_to_itself() as ours:
             if item is None:
-                self._watch()
-            elif self._worker.holds(self._slot) or self._start():
+                if ours:
+                    self._watch()
+            elif ours and (self._worker.holds(self._slot) or self._start()):
                 self._serve(item)
             else:
                 self._give_up(item, "the worker could not be started")
         self._inputs.done()
+
+    @contextlib.contextmanager
+    def _worker_to_itself(self) -> Iterator[bool]:
+        """Waits while another lane's model is loaded or asked; False when the lane is to stop."""
+        ours = self._worker.lock.acquire(blocking=False)
+        while not ours and not self._turned():
+            ours = self._worker.lock.acquire(timeout=_TURN_S)
+        try:
+            yield ours
+        finally:
+            if ours:
+                self._worker.lock.release()
 
     def _rest(self, now_ns: int) -> None:
         """Back-off: inputs wait. Open: nobody will answer them."""
@@ -247,6 +263,7 @@ class Lane:
         self._counters.note("last_error", reason)
         if self._breaker.failed(self._mono_ns(), hopeless=hopeless):
             self._counters.count("opened")
+            self._worker.release()
             self._counters.note("state", "open: left alone for a while")
             self._move("unavailable", reason)
         else:

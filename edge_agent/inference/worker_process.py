@@ -51,14 +51,12 @@ class WorkerProcess:
     """`turn` is called about four times a second while something is awaited; it returns True to give up."""
 
     def __init__(
-        self, *, spawner: Spawner, memory_mb: int, bounded: bool = True,
-        mono_ns: Callable[[], int] = time.monotonic_ns,
-    ) -> None:  # fmt: skip
+        self, *, spawner: Spawner, memory_mb: int, mono_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self.lock = threading.Lock()
         self.rss_bytes = 0
         self._spawner = spawner
         self._memory_mb = memory_mb
-        self._bounded = bounded
         self._mono_ns = mono_ns
         self._child: Child | None = None
         self._poll = select.poll()
@@ -82,7 +80,7 @@ class WorkerProcess:
     def load(self, message: Load, timeout_s: float, turn: Callable[[], bool]) -> Ready:
         """Starts the process if there is none. Raises ModelRefused or WorkerFailed."""
         if self._child is None:
-            self._start()
+            self._start(message)
         with self._judged(timeout_s):
             end_ns = self._end(timeout_s)
             self._write(head(message), b"", end_ns, turn)
@@ -127,14 +125,21 @@ class WorkerProcess:
             found = f"{self.rss_bytes / 1e6:.0f} MB of memory, more than memory_mb = {self._memory_mb}"
             raise self._fail("memory", f"the worker took {found}")
 
+    def release(self) -> None:
+        """Ends a process that holds no model."""
+        if not self._loaded:
+            self.close()
+
     def close(self) -> None:
         """Kills the process."""
         if self._child is not None:
             self._gone(self._child.kill)
 
-    def _start(self) -> None:
-        ceiling = str(self._memory_mb if self._bounded else 0)
-        self._child = child = Child(self._spawner, "edge_agent.inference.worker", (ceiling,))
+    def _start(self, first: Load) -> None:
+        # a GPU maps far more memory than it uses: only its residence can be bounded
+        on_cpu = not first.providers and first.delegate in ("", "none")
+        ceiling = self._memory_mb if on_cpu else 0
+        self._child = child = Child(self._spawner, "edge_agent.inference.worker", (str(ceiling),))
         child.socket.setblocking(False)
         self._poll = select.poll()
         self._poll.register(child.socket, select.POLLIN)

@@ -192,6 +192,7 @@ def test_model_that_is_not_what_its_manifest_says_is_refused_at_once(
         rig.wait_trust("unavailable")
         assert said in rig.reason
         assert rig.health.value("refused") == 1
+        assert rig.worker.pid is None
 
 
 def test_shape_that_depends_on_the_input_is_checked_each_time(tmp_path: Path) -> None:
