@@ -46,7 +46,7 @@ class Running:
         self.body = ActuatorBody(
             "press", opener=opener, deadline_s=deadline_s, post=self._post, clock=CLOCK, health=self.health
         )
-        self.thread = threading.Thread(target=self.body.run)
+        self.thread = threading.Thread(target=self.body.run, daemon=True)
 
     def _post(self, events):
         with self._news:

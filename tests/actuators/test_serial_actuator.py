@@ -91,7 +91,7 @@ def test_source_and_actuator_share_the_port_and_lose_nothing(device, context):
             for n in range(2000):
                 device.send(b'{"n":%d}\n' % n)
 
-        threads = [threading.Thread(target=read), threading.Thread(target=send)]
+        threads = [threading.Thread(target=work, daemon=True) for work in (read, send)]
         for thread in threads:
             thread.start()
         for n in range(50):
@@ -114,7 +114,7 @@ def test_an_unplugged_device_is_switched_as_soon_as_it_is_back(device, context):
         "press", opener=lambda: opened(device, context), deadline_s=5.0, post=receipts.extend, clock=CLOCK,
         health=PartHealth("press"),
     )  # fmt: skip
-    thread = threading.Thread(target=body.run)
+    thread = threading.Thread(target=body.run, daemon=True)
     thread.start()
     body.submit(act(1))
     time.sleep(0.3)

@@ -91,7 +91,7 @@ def test_twenty_unplugs_lose_only_the_partial_line(device, context):
                 down = time.monotonic()
             source.close()
 
-    agent = threading.Thread(target=framework)
+    agent = threading.Thread(target=framework, daemon=True)
     agent.start()
     for cycle in range(cycles):
         device.plug()
@@ -289,7 +289,8 @@ def test_answers_go_to_who_asked_and_are_no_readings(device, context):
         device.send(b'{"temp":1}\n')
         answers, readings = [], []
         asking = threading.Thread(
-            target=lambda: answers.append(actuator.ask(SetCommand(set="relay", value=1, id=7), "none", 2.0))
+            target=lambda: answers.append(actuator.ask(SetCommand(set="relay", value=1, id=7), "none", 2.0)),
+            daemon=True,
         )
         asking.start()
         readings += read_all(source)

@@ -128,7 +128,7 @@ def test_what_came_before_the_hang_up_is_delivered(device):
         while True:
             heard.append(port.read(5.0))
 
-    reader = threading.Thread(target=lambda: retryable(listen))
+    reader = threading.Thread(target=lambda: retryable(listen), daemon=True)
     reader.start()
     device.send(b"last words\n")
     time.sleep(0.1)  # the kernel itself forgets what nobody has read when it hangs up
@@ -164,7 +164,7 @@ def test_a_writer_that_finds_the_link_lost_wakes_the_reader(device):
     source = links.serial(settings(device), reading=True)
     writer = links.serial(settings(device))
     outcome = []
-    reader = threading.Thread(target=lambda: outcome.append(retryable(source.read, 30.0)))
+    reader = threading.Thread(target=lambda: outcome.append(retryable(source.read, 30.0)), daemon=True)
     reader.start()
     device.unplug()
     retryable(writer.write, b"x\n", 1.0)
@@ -178,7 +178,7 @@ def test_dropping_a_connection_wakes_its_reader_before_the_descriptor_is_closed(
     with device:
         connection = SerialConnection(settings(device))
         outcome = []
-        reader = threading.Thread(target=lambda: outcome.append(retryable(connection.read, 30.0)))
+        reader = threading.Thread(target=lambda: outcome.append(retryable(connection.read, 30.0)), daemon=True)
         reader.start()
         time.sleep(0.1)
         start = time.monotonic()
@@ -252,7 +252,8 @@ def test_an_answer_finds_who_asked_with_and_without_a_source(device, check):
         source = links.serial(settings(device), reading=True)
         outcome = []
         asking = threading.Thread(
-            target=lambda: outcome.append(actuator.ask(SetCommand(set="relay", value=0, id=8), "none", 2.0))
+            target=lambda: outcome.append(actuator.ask(SetCommand(set="relay", value=0, id=8), "none", 2.0)),
+            daemon=True,
         )
         asking.start()
         if check == "crc16":
