@@ -50,6 +50,8 @@ STALL_S = 60.0
 MOST_PACKET_BYTES = 268_435_455
 _TICK_S = 1.0
 _PACKETS = 64
+MOST_INCOMING_BYTES = 8 * 1024 * 1024
+"""Of a packet on its way in: MQTT 3.1.1 has no way to tell the broker, and the library takes what comes."""
 _HEADERS = 8192
 """Bytes of a packet beside its body: topic and properties."""
 
@@ -246,8 +248,16 @@ class Session:
         poller.register(sock, select.POLLIN)
         for _ in range(_PACKETS):
             self._client.loop_read()
+            self._bound_incoming()
             if self.state == "ended" or not (_pending(sock) or poller.poll(0)):
                 return
+
+    def _bound_incoming(self) -> None:
+        # nothing public tells the length before the whole packet is in memory
+        size = self._client._in_packet["remaining_length"]
+        if size > MOST_INCOMING_BYTES:
+            hint = "who publishes that? lower the broker's message_size_limit, or use MQTT 5"
+            self._lose(Lost(f"{self.where} sends a message of {size} bytes", hint, busy=True))
 
     def _greeted(self, sock: Any) -> bool:
         """Looks at the first byte before the library does: it would take a web page for packets."""

@@ -286,7 +286,7 @@ class Drain:
 
     def trouble(self, now_ns: int) -> str:
         """Why rows do not get through although the connection is up; empty when they do."""
-        if why := self._aside.why():
+        if why := self._aside.closed_door():
             return f"rows are refused: {why}"
         oldest_ns = self._uncovered.oldest_ns()
         if oldest_ns is not None:

@@ -77,9 +77,9 @@ class SetAside:
     def breaks_connections(self, key: Key) -> bool:
         return self._rows[key].code == DISCONNECTS
 
-    def why(self) -> str:
-        """The code of the row that was set aside first; empty when none is."""
-        return next(iter(self._rows.values())).code if self._rows else ""
+    def closed_door(self) -> str:
+        """The refusal that concerns all rows alike; empty when there is none."""
+        return next((entry.code for entry in self._rows.values() if entry.code in PATIENT), "")
 
     def deadline_ns(self) -> int | None:
         self._drop_stale()

@@ -144,6 +144,7 @@ def test_nobody_there_is_said_at_once():
 
 def test_a_wrong_password_is_named(tmp_path):
     users = password_file(tmp_path, plc="right")
+    (tmp_path / "secret").touch(mode=0o600)
     (tmp_path / "secret").write_text("wrong")
     broker = Mosquitto(tmp_path, f"password_file {users}", anonymous=False)
     with broker, Plant(broker.port, username="plc", password_file=str(tmp_path / "secret")) as plant:

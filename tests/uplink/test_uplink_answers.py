@@ -141,6 +141,11 @@ def test_what_is_no_broker_is_named(greeting):
         assert "is not an MQTT broker" in agent.down_reason()
 
 
+def test_a_broker_that_knows_only_3_1_1_is_named():
+    with ScriptedBroker(greeting=b"\x20\x02\x00\x01") as old, running(old.port) as agent:
+        assert 'try version = "3.1.1"' in agent.down_reason()
+
+
 def test_a_closed_connection_without_an_answer_suggests_the_other_version():
     with ScriptedBroker(greeting=b"") as other, running(other.port) as agent:
         assert 'try version = "3.1.1"' in agent.down_reason()

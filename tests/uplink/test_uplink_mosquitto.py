@@ -7,6 +7,7 @@ import pytest
 from doubles.mosquitto import Authority, Mosquitto, free_port, password_file
 from doubles.mqtt_peer import MqttPeer
 from doubles.outbox import EPOCH
+from doubles.tcp_proxy import TcpProxy
 from running import GATEWAY, running, tele_body
 
 from edge_agent.config.site import TlsConfig
@@ -345,3 +346,18 @@ class TestBackendMode:
             backend.publish(GATEWAY.down("cmd", "a"), b"after")
             agent.wait_until(lambda: agent.inbound)
         assert agent.health.value("ack_malformed") == 0
+
+    def test_row_52_on_3_1_1_five_megabytes_are_dropped_unread(self, mosquitto):
+        with MqttPeer(mosquitto.port) as backend, running(mosquitto.port, version="3.1.1") as agent:
+            agent.connected()
+            backend.publish(GATEWAY.down("ack"), b"[" * 5_000_000)
+            agent.wait_until(lambda: agent.health.value("down_too_large") == 1)
+            assert agent.body.to_dict()["connects"] == 1
+
+    def test_row_52_on_3_1_1_memory_is_bounded_whatever_the_broker_sends(self, mosquitto):
+        with TcpProxy(mosquitto.port) as proxy, MqttPeer(mosquitto.port) as backend:
+            with running(proxy.port, version="3.1.1") as agent:
+                agent.connected()
+                backend.publish(GATEWAY.down("ack"), b"[" * 100_000_000)
+                assert "sends a message of" in agent.down_reason(30)
+                assert proxy.forwarded < 20_000_000
