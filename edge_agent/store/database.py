@@ -110,9 +110,13 @@ class Database:
                 self._connection.rollback()
             raise
 
+    def pages(self) -> int:
+        """Of the file, the -wal not counted."""
+        return int(self.one("PRAGMA page_count"))
+
     def used_pages(self) -> int:
         """Pages that hold something; freed ones are used again before the file grows."""
-        return int(self.one("PRAGMA page_count")) - int(self.one("PRAGMA freelist_count"))
+        return self.pages() - int(self.one("PRAGMA freelist_count"))
 
     def close(self) -> None:
         with translated(self.path):

@@ -49,15 +49,16 @@ class Retention:
     def make_room(self, incoming_bytes: int, gaps: GapSet) -> int:
         """Deletes until `incoming_bytes` fit with some to spare; what that loses is added to `gaps`.
 
-        What fits must fit now; the spare room may take several commits of about a thousand rows each.
-        Returns how many rows went.
+        What fits must fit now; the rest may take several commits of about a thousand rows each, as after a quota
+        was lowered. Returns how many rows went.
         """
         self._gone = []
-        must = self._high - incoming_bytes // (PAGE_BYTES - 100) - 1
-        want = must - self._slack if self._short else must
+        incoming = incoming_bytes // (PAGE_BYTES - 100) + 1
+        must = max(self._high, self._db.pages() - self._slack) - incoming
+        want = self._high - incoming - (self._slack if self._short else 0)
         deleted = 0
         while (used := self._db.used_pages()) > (want if deleted < _ROWS_PER_COMMIT else must):
-            want = must - self._slack
+            want = self._high - incoming - self._slack
             went = self._delete_some(gaps)
             if not went:
                 break

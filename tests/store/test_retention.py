@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.contract import decode
+from tests.store import effects
 from tests.store.accounting import Account
 from tests.store.box import Box
 
@@ -118,6 +119,26 @@ def test_thinning_many_streams_costs_little_of_what_it_frees(tmp_path):
     bodies = [len(row.body) for row in box.waiting(2)[:50]]
     dropped_rows = found.lost["s00", box.epoch].size // 10
     assert ledger / (dropped_rows * sum(bodies) / len(bodies)) < 0.15
+
+
+def test_lowered_quota_is_reached_in_steps(tmp_path):
+    """Not in one transaction that holds up everything behind it."""
+    box = Box(tmp_path, quota_bytes=8 << 20)
+    drafts = [box.writer.encoder.prediction(effects.prediction(box.number("infer-bearing"))) for _ in range(12_000)]
+    box.commit(drafts)
+    box.close()
+    box.quota_bytes = 2 << 20
+    box.open()
+    went = []
+    while (before := len(box.waiting(1))) and len(went) < 100:
+        box.commit(box.telemetry(count=1))
+        went.append(before - len(box.waiting(1)))
+        if not went[-1]:
+            break
+    assert 500 < went[0] < 1500
+    assert len(went) > 3
+    assert box.writer._db.used_pages() <= box.writer.limits.max_pages
+    assert list(contents(box).whole("infer-bearing", box.epochs[0])) == [(0, 11_999)]
 
 
 def test_what_was_dropped_is_not_counted_as_waiting(tmp_path):
