@@ -52,6 +52,8 @@ _TICK_S = 1.0
 _PACKETS = 64
 MOST_INCOMING_BYTES = 8 * 1024 * 1024
 """Of a packet on its way in: MQTT 3.1.1 has no way to tell the broker, and the library takes what comes."""
+_RECEIVE_BYTES = 65_536
+"""The library reads up to a hundred times what the kernel holds before anybody can look at it."""
 _HEADERS = 8192
 """Bytes of a packet beside its body: topic and properties."""
 
@@ -187,6 +189,7 @@ class Session:
     def _on_socket_open(self, _client: Client, _userdata: object, sock: Any) -> None:
         self._socket = sock
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 

@@ -355,9 +355,9 @@ class TestBackendMode:
             assert agent.body.to_dict()["connects"] == 1
 
     def test_row_52_on_3_1_1_memory_is_bounded_whatever_the_broker_sends(self, mosquitto):
-        with TcpProxy(mosquitto.port) as proxy, MqttPeer(mosquitto.port) as backend:
-            with running(proxy.port, version="3.1.1") as agent:
-                agent.connected()
-                backend.publish(GATEWAY.down("ack"), b"[" * 100_000_000)
-                assert "sends a message of" in agent.down_reason(30)
-                assert proxy.forwarded < 20_000_000
+        proxy = TcpProxy(mosquitto.port)
+        with proxy, MqttPeer(mosquitto.port) as backend, running(proxy.port, version="3.1.1") as agent:
+            agent.connected()
+            backend.publish(GATEWAY.down("ack"), b"[" * 100_000_000)
+            assert "sends a message of" in agent.down_reason(30)
+            assert proxy.forwarded < 20_000_000
