@@ -14,7 +14,9 @@ from tests.doubles.mosquitto import PROGRAM as MOSQUITTO  # noqa: E402
 from tests.doubles.mosquitto import Mosquitto  # noqa: E402
 from tests.e2e.harness import RunningAgent, site_text, wait_until  # noqa: E402
 
-__all__ = ["DATA", "MOSQUITTO", "Mosquitto", "RunningAgent", "cpu_s", "rss_mb", "site_text", "wait_until", "worker_pids"]
+__all__ = [
+    "DATA", "MOSQUITTO", "Mosquitto", "RunningAgent", "cpu_s", "rss_mb", "site_text", "wait_until", "worker_pids",
+]  # fmt: skip
 
 _CLOCK_TICK_S = 0.01
 

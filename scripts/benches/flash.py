@@ -48,11 +48,10 @@ def measure(*, quick: bool = False) -> list[Figure]:
         per_reading = None if written is None else written / (seconds * STREAMS * hz)
         per_day = None if written is None else written / seconds * _DAY_S / 1e9
         rhythm = f"{STREAMS} streams x {hz} Hz"
-        figures.append(
-            Figure(f"device bytes a reading, {rhythm}", per_reading, "B", why or limit, budget=64 if hz == 10 else None)
-        )
-        gb_limit = why or detail.get("gb_per_day")
-        figures.append(Figure(f"GB a day, {rhythm}", per_day, "GB", gb_limit, budget=1.0 if hz == 1 else None))
+        figures += [
+            Figure(f"device bytes a reading, {rhythm}", per_reading, "B", why or limit, 64 if hz == 10 else None),
+            Figure(f"GB a day, {rhythm}", per_day, "GB", why or detail.get("gb_per_day"), 1 if hz == 1 else None),
+        ]
     return figures
 
 

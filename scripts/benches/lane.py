@@ -30,14 +30,13 @@ def measure(*, quick: bool = False) -> list[Figure]:
 def _figures(name: str, directory: Path, rounds: int, seconds: float) -> list[Figure]:
     model = load_package(directory).model_path.resolve()
     ours, limits = [], []
-    why: float | str = ""
     with asked(directory) as lane:
         for _ in range(rounds):
-            limit, _ = why, _ = bare("lane", model, seconds=seconds, nice=WORKER_NICE)
-            limits += [limit] if isinstance(limit, float) else []
+            limit, _ = bare("lane", model, seconds=seconds, nice=WORKER_NICE)
+            limits.append(limit)
             ours.append(_block(lane.ask, seconds))
-    if not limits:
-        return [Figure(f"lane p50, {name}", median(ours), "ms", why)]
+    if isinstance(limits[0], str):
+        return [Figure(f"lane p50, {name}", median(ours), "ms", limits[0])]
     value, limit = median(ours), median(limits)
     if limit >= _LARGE_MS:
         return [Figure(f"lane p50, {name}", value, "ms", limit, budget=1.05, of_ratio=True)]

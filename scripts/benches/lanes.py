@@ -1,4 +1,4 @@
-"""A lane on its thread with its real worker process, asked one input at a time; and the packages that are measured."""
+"""A lane on its thread with its real worker process, asked one input at a time; and the packages to measure."""
 
 from __future__ import annotations
 

@@ -22,13 +22,15 @@ from statistics import median
 
 import msgspec
 
-from benches.agents import MOSQUITTO, Mosquitto, RunningAgent, site_text, wait_until, worker_pids
+from benches.agents import MOSQUITTO, Mosquitto, RunningAgent, site_text, worker_pids
 from benches.figures import Figure, bare
 from benches.terminals import device, terminal
 from edge_agent.metrics import Histogram, percentile
 
 HZ, FLOOD_HZ, ALARM_HZ = 1000, 50_000, 10
-FIELDS = {"load": (0.64, 0.05), "speed": (1461.0, 13.0), "temp": (51.0, 5.0), "vibration": (1.0, 0.1), "current": (3.4, 0.7)}  # fmt: skip
+FIELDS = {
+    "load": (0.64, 0.05), "speed": (1461.0, 13.0), "temp": (51.0, 5.0), "vibration": (1.0, 0.1), "current": (3.4, 0.7),
+}  # fmt: skip
 """Mean and standard deviation."""
 _RECOVERED_S = 120.0
 """An open breaker rests for 30 s, and longer when it opened again."""
@@ -133,7 +135,7 @@ def _alarm(fd: int, k: int) -> float | None:
 
 @contextmanager
 def _agent(site: str) -> Iterator[RunningAgent]:
-    """Connected to a broker where there is one. The devices come after: sources open a port as soon as it is there."""
+    """With a broker where there is one. Devices may come later: sources open a port as soon as it is there."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         broker = stack.enter_context(Mosquitto(folder, "max_queued_messages 0", verbose=False)) if MOSQUITTO else None
@@ -154,7 +156,8 @@ def _motor_lines() -> list[bytes]:
 def _model_site(seconds: float) -> str:
     fields = ", ".join(f'"motor.{name}"' for name in FIELDS)
     windows = "".join(
-        f'[[signal]]\nname = "motor.{name}_mean"\nof = "motor.{name}"\nfn = "mean"\nwindow = "5s"\n' for name in FIELDS
+        f'[[signal]]\nname = "motor.{name}_mean"\nof = "motor.{name}"\nfn = "mean"\nwindow = "5s"\n'
+        for name in FIELDS
     )
     names = list(FIELDS)
     rules = "".join(

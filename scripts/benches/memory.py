@@ -23,7 +23,8 @@ _SMALL_BYTES = 500_000
 def measure(*, quick: bool = False) -> list[Figure]:
     repeat = 1 if quick else 5
     limit, _ = bare("memory", repeat=repeat)
-    figures = [Figure("main process, no camera, no model", main_process(3.0 if quick else 60.0), "MB", limit, budget=45)]
+    main_mb = main_process(3.0 if quick else 60.0)
+    figures = [Figure("main process, no camera, no model", main_mb, "MB", limit, budget=45)]
     with tempfile.TemporaryDirectory() as folder:
         for name, directory in packages(Path(folder)).items():
             model = load_package(directory).model_path.resolve()

@@ -37,7 +37,7 @@ def bench_plan(streams: int, *, rules: int) -> Plan:
     return make_plan(site, {name: {"temp": FieldSpec(unit="Cel", min=-100, max=200)} for name in names}, {})[0]
 
 
-def streams_site(streams: int, *, rules: int) -> tuple[str, list[bytes]]:
+def streams_site(streams: int, *, rules: int, group: str = "all") -> tuple[str, list[bytes]]:
     """The same as tables of a site file, over one serial port `{folder}/port`; and what its device sends."""
     rng = random.Random(1)
     names = [f"s{i:02d}" for i in range(streams)]
@@ -48,6 +48,7 @@ def streams_site(streams: int, *, rules: int) -> tuple[str, list[bytes]]:
 name = "port"
 kind = "serial_lines"
 device = "{{folder}}/port"
+group = "{group}"
 stream_key = "stream"
 streams = {{ {listed} }}
 [source.fields]
