@@ -159,7 +159,7 @@ class Camera:
         if isinstance(message, Ended):
             if message.finished:
                 raise EndOfInput("the file has ended")
-            raise self._dead(redact(message.reason), message.hint)
+            raise self._dead(message.reason, message.hint)
         self._note(message.seen)
         if isinstance(message, Idle):
             return None
@@ -207,7 +207,8 @@ class Camera:
 
     def _dead(self, reason: str, hint: str) -> Retryable:
         self._child.kill()
-        return Retryable(f"camera {self._name}: {reason}", hint=hint)
+        # FFMPEG repeats addresses with their passwords
+        return Retryable(f"camera {self._name}: {redact(reason)}", hint=hint)
 
     def _message(self) -> FromChild:
         size = LENGTH.unpack(self._exactly(LENGTH.size))[0]

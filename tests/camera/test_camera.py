@@ -159,6 +159,20 @@ def test_capture_child_that_is_killed_is_named() -> None:
     assert "SIGKILL" in str(error)
 
 
+def test_password_in_its_last_words_is_in_no_message() -> None:
+    program = (
+        f"import sys, time; picture = [{jpeg(0)!r}, {jpeg(1)!r}]\n"
+        "print('[rtsp @ 0x55] rtsp://eye:s3cret@camera/1: 401', file=sys.stderr, flush=True)\n"
+        "for n in range(10**6):\n    sys.stdout.buffer.write(picture[n % 2])\n"
+        "    sys.stdout.buffer.flush(); time.sleep(0.02)"
+    )
+    with opened({"command": [sys.executable, "-c", program]}) as (source, _):
+        frames(source, 2)
+        os.kill(source._child.pid, signal.SIGKILL)
+        error, _ = read_until(source, Retryable)
+    assert "rtsp://eye:***@camera/1: 401" in str(error)
+
+
 def test_wedged_capture_child_is_killed() -> None:
     with mjpeg_camera() as url, opened({"url": url, **QUICK}) as (source, _):
         frames(source, 2)

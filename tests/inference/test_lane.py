@@ -216,8 +216,10 @@ def test_model_that_takes_too_much_memory_is_killed_and_named(tmp_path: Path) ->
         assert rig.worker.pid is None
 
 
-def test_tensor_of_four_terabytes_fails_alone(tmp_path: Path) -> None:
-    with LaneRig(plain_package(tmp_path, onnx_bytes.big(2**40))) as rig:
+@pytest.mark.parametrize("elements", [2**40, 200_000_000])
+def test_tensor_that_cannot_be_fails_alone(tmp_path: Path, elements: int) -> None:
+    """Four terabytes, and 800 MB, which this box could give but the worker may not take."""
+    with LaneRig(plain_package(tmp_path, onnx_bytes.big(elements)), memory_mb=200) as rig:
         prediction = rig.ask(1, 2, 3, 4)
         assert not prediction.valid
         assert "onnxruntime" in prediction.error
