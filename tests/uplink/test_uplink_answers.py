@@ -73,6 +73,23 @@ def test_birth_counts_against_the_receive_maximum():
         assert len(broker.published) == 2
 
 
+def test_rows_that_waited_for_the_window_when_the_connection_broke_are_sent_once():
+    answers = threading.Event()
+
+    def hold_birth(topic, payload):
+        return 0 if answers.is_set() else None
+
+    with ScriptedBroker(connack=(0, RECEIVE_MAXIMUM_2), puback=hold_birth) as broker, running(broker.port) as agent:
+        agent.commit(4)
+        agent.wait_until(lambda: len(broker.published) == 2)
+        answers.set()
+        broker.disconnect(0x8B)
+        agent.delivered(4)
+    bodies = [payload for topic, payload in broker.published if topic == TELE]
+    assert len(bodies) == 5  # the first was in flight
+    assert len(set(bodies)) == 4
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

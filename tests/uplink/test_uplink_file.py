@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import zlib
+from pathlib import Path
 
 import pytest
 from doubles.outbox import EPOCH
@@ -157,6 +158,29 @@ def test_a_write_error_confirms_nothing(medium, clock, monkeypatch):
     (down,) = uplink.poll(0)
     assert "Input/output error" in down.reason
     assert not (medium / "MANIFEST.sha256").exists()
+
+
+def test_a_row_is_on_the_medium_before_it_has_a_name_and_named_before_it_is_confirmed(medium, clock, monkeypatch):
+    calls = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(fd):
+        calls.append(("fsync", Path(f"/proc/self/fd/{fd}").readlink().name))
+        fsync(fd)
+
+    def noted_rename(path, target):
+        calls.append(("rename", path.name))
+        rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    uplink = opened(medium, clock)
+    uplink.send(row(0))
+    clock.now += 100
+    assert isinstance(uplink.poll(0)[0], Acked)
+    part = batches(medium)[0].name + ".part"
+    folder = ("fsync", medium.name)
+    assert calls == [("fsync", part), ("rename", part), folder, ("fsync", file_uplink.MANIFEST), folder]
 
 
 def test_a_file_that_was_cut_off_is_not_named_and_its_number_is_not_used_again(medium, clock):

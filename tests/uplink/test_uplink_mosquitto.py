@@ -73,6 +73,7 @@ def test_the_will_says_lost_with_its_epoch_and_stays(mosquitto, version):
         assert json.loads(will[1]) == {
             "schema": "state/1", "gw": "gw1", "online": False, "epoch": EPOCH, "reason": "lost",
         }  # fmt: skip
+        assert will[2], "retained"
         peer.wait_for(lambda m: b"true" in m[-1][1])  # and it is born again
 
 
