@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edge_agent.alerts import NEVER, Alerts
 from edge_agent.config.site import ActionConfig
 from edge_agent.lane_state import FULL, LaneState
 from edge_agent.plan import Plan, RulePlan
@@ -13,8 +13,6 @@ from edge_agent.rules.machine import Outcome, Transition
 from edge_agent.rules.ruleset import RuleSet
 from edge_agent.rules.values import Known
 from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange, ModelRef, Receipt, Stamp, Value
-
-NEVER = 2**63 - 1
 
 
 class Hold:
@@ -40,11 +38,9 @@ class Decider:
         self._values = values
         self._epoch = epoch
         self._next_decision = 0
-        self._next_alert = 0
         self._next_action = 0
         self._acting: dict[int, Act] = {}
-        self._raised: dict[str, Alert] = {}
-        self._acked: dict[str, str] = {}
+        self.alerts = Alerts(epoch)
         self._holds: dict[str, Hold] = {}
         self.due_ns = NEVER
         """When a rule's timer or a hold ends, if nothing changes before."""
@@ -56,6 +52,7 @@ class Decider:
         out: list[Effect] = []
         for rule in [r for r, hold in self._holds.items() if hold.until_ns <= now.mono_ns]:
             out.append(self._noted(rule, "released", f"{self._holds.pop(rule)}, expired", now, rung))
+        out.extend(self.alerts.settle(now) if self.alerts.due_ns <= now.mono_ns else ())
         for transition in self._rules.step(self._values, now.mono_ns, changed):
             self._follow(transition, now, rung, lanes, out)
         self._look_ahead()
@@ -63,7 +60,7 @@ class Decider:
 
     def _look_ahead(self) -> None:
         due_ns = self._rules.deadline()
-        self.due_ns = NEVER if due_ns is None else due_ns
+        self.due_ns = self.alerts.due_ns if due_ns is None else min(due_ns, self.alerts.due_ns)
         for hold in self._holds.values():
             self.due_ns = min(self.due_ns, hold.until_ns)
 
@@ -79,9 +76,7 @@ class Decider:
         overrides = (str(held),) if held else ()
         out.append(self._decision(plan, t, now, rung, shown, overrides, models))
         if plan.config.alert and not held:
-            alert = self._rule_alert(plan, t.outcome, now)
-            if alert is not None:
-                out.append(alert)
+            out.extend(self._rule_alert(plan, t.outcome, now))
 
     def _acts(self, plan: RulePlan, outcome: Outcome, now: Stamp) -> list[Act]:
         acts = []
@@ -136,8 +131,7 @@ class Decider:
         out: list[Effect] = [self._noted(act.rule, "acted", "", now, rung, action)]
         if not receipt.superseded:
             text = f"{act.actuator}: {receipt.detail or 'no answer'}"
-            alert = self._turn(f"actuator/{act.actuator}", not receipt.done, "critical", text, now)
-            out.extend([alert] if alert else [])
+            out.extend(self.alerts.turn(f"actuator/{act.actuator}", not receipt.done, "critical", text, now))
         return out
 
     def _noted(
@@ -152,53 +146,31 @@ class Decider:
 
     # -- alerts ----------------------------------------------------------------------------------------------------
 
-    def _rule_alert(self, plan: RulePlan, outcome: Outcome, now: Stamp) -> Alert | None:
+    def _rule_alert(self, plan: RulePlan, outcome: Outcome, now: Stamp) -> list[Alert]:
         if outcome not in (Outcome.RAISED, Outcome.CLEARED, Outcome.RESET):
-            return None
+            return []
         config, up = plan.config, outcome is Outcome.RAISED
-        return self._turn(f"rule/{config.id}", up, config.severity, config.text or config.id, now)
+        return self.alerts.turn(f"rule/{config.id}", up, config.severity, config.text or config.id, now)
 
-    def rung_alert(self, rung: str, text: str, now: Stamp) -> Alert | None:
+    def rung_alert(self, rung: str, text: str, now: Stamp) -> list[Alert]:
         """Each step down is an alert of its own; back on `full` clears it."""
-        return self._turn("agent/rung", rung != FULL, "warning", text, now, again=True)
+        return self._turned("agent/rung", rung != FULL, "warning", text, now, again=True)
 
-    def lane_alert(self, lane: LaneState, reason: str, now: Stamp) -> Alert | None:
+    def lane_alert(self, lane: LaneState, reason: str, now: Stamp) -> list[Alert]:
         """A model that is not trusted, also one that never was since the start."""
         name = lane.plan.spec.name
         text = f"model {name} is {lane.trust}" + (f": {reason}" if reason else "")
-        return self._turn(f"model/{name}", lane.trust != "trusted", "warning", text, now)
+        return self._turned(f"model/{name}", lane.trust != "trusted", "warning", text, now)
 
-    def health_alert(self, change: HealthChange, now: Stamp) -> Alert | None:
-        return self._turn(f"health/{change.part}", not change.up, "warning", f"{change.part}: {change.reason}", now)
+    def health_alert(self, change: HealthChange, now: Stamp) -> list[Alert]:
+        return self._turned(f"health/{change.part}", not change.up, "warning", f"{change.part}: {change.reason}", now)
 
-    def _turn(
+    def _turned(
         self, dedupe_key: str, up: bool, severity: str, text: str, now: Stamp, *, again: bool = False
-    ) -> Alert | None:
-        """Raises or clears the alert of this key; None where it already is so (`again`: raise it once more)."""
-        before = self._raised.get(dedupe_key)
-        if (before is None and not up) or (before is not None and up and not again):
-            return None
-        seq = self._next_alert
-        self._next_alert += 1
-        if before is None:
-            alert_id = "a-" + hashlib.sha256(f"{self._epoch}/{dedupe_key}/{seq}".encode()).hexdigest()[:10]
-        else:
-            alert_id = before.alert_id
-        self._acked.pop(alert_id, None)
-        alert = Alert(seq, alert_id, dedupe_key, "raised" if up else "cleared", severity, text, now)
-        if up:
-            self._raised[dedupe_key] = alert
-        else:
-            del self._raised[dedupe_key]
-        return alert
-
-    def raised(self) -> list[Alert]:
-        """What is raised and not cleared, oldest first."""
-        return list(self._raised.values())
-
-    def acked(self) -> dict[str, str]:
-        """By the id of a raised alert: who has acknowledged it."""
-        return dict(self._acked)
+    ) -> list[Alert]:
+        out = self.alerts.turn(dedupe_key, up, severity, text, now, again=again)
+        self._look_ahead()
+        return out
 
     def holds(self) -> dict[str, Hold]:
         """By rule."""
@@ -210,7 +182,7 @@ class Decider:
         """`reset`, `hold` (with `for_s` and `why`), `release` of a rule; `ack` of an alert by its id. A command that
         fits nothing has no effect: whoever took it in has checked it."""
         if command.name == "ack":
-            return [a for a in [self._ack(str(command.args.get("alert")), command.by, now)] if a is not None]
+            return [*self.alerts.ack(str(command.args.get("alert")), command.by, now)]
         rule = str(command.args.get("rule"))
         if rule not in self._plans:
             return []
@@ -230,15 +202,6 @@ class Decider:
         if command.name == "release" and rule in self._holds:
             return [self._noted(rule, "released", f"{self._holds.pop(rule)}, released by {command.by}", now, rung)]
         return []
-
-    def _ack(self, alert_id: str, by: str, now: Stamp) -> Alert | None:
-        for alert in self._raised.values():
-            if alert.alert_id == alert_id:
-                seq = self._next_alert
-                self._next_alert += 1
-                self._acked[alert_id] = by
-                return Alert(seq, alert_id, alert.dedupe_key, "ack", alert.severity, f"{alert.text} (by {by})", now)
-        return None
 
     def phases(self) -> dict[str, str]:
         """Where each rule stands, for status."""

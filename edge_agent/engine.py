@@ -13,7 +13,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from edge_agent.decisions import NEVER, Decider, Hold
+from edge_agent.alerts import NEVER
+from edge_agent.decisions import Decider, Hold
 from edge_agent.lane_state import LaneState, rung_of
 from edge_agent.model_input import ModelInput
 from edge_agent.plan import FieldPlan, Plan, WindowPlan
@@ -317,21 +318,21 @@ class Engine:
     def _show_trust(self, lane: LaneState, reason: str) -> None:
         self._set(lane.plan.trust, lane.trust)
         self._set(lane.plan.trusted, lane.trust == "trusted")
-        self._emit_alert(self._decider.lane_alert(lane, reason, self._now))
+        self._out.extend(self._decider.lane_alert(lane, reason, self._now))
         rung = rung_of(self._lanes.values())
         if rung == self.rung:
             return
         self.rung = rung
         self._set(self._plan.rung, rung)
         text = f"rung {rung}: {lane.plan.spec.name} is {lane.trust}" + (f": {reason}" if reason else "")
-        self._emit_alert(self._decider.rung_alert(rung, text, self._now))
+        self._out.extend(self._decider.rung_alert(rung, text, self._now))
 
     def _health(self, change: HealthChange) -> None:
         slot = self._plan.health.get(change.part)
         if slot is not None:
             self._set(slot, change.up)
         if change.alert or change.up:
-            self._emit_alert(self._decider.health_alert(change, self._now))
+            self._out.extend(self._decider.health_alert(change, self._now))
 
     def _lost(self, lost: Lost) -> None:
         stream = self._stream(lost.stream)
@@ -359,17 +360,13 @@ class Engine:
         dirty, self._dirty = self._dirty, set()
         self._out.extend(self._decider.step(dirty, self._now, self.rung, self._lanes))
 
-    def _emit_alert(self, alert: Alert | None) -> None:
-        if alert is not None:
-            self._out.append(alert)
-
     def raised(self) -> list[Alert]:
         """Alerts that are raised and not cleared, oldest first."""
-        return self._decider.raised()
+        return self._decider.alerts.raised()
 
     def acked(self) -> dict[str, str]:
         """By the id of a raised alert: who has acknowledged it."""
-        return self._decider.acked()
+        return self._decider.alerts.acked()
 
     def holds(self) -> dict[str, Hold]:
         """By rule: the holds of people that are in force."""

@@ -281,8 +281,9 @@ def make_plan(
 def _rule_spec(rule: RuleConfig) -> RuleSpec:
     for_ns = parse_duration(rule.for_) if rule.for_ else 0
     return RuleSpec(
-        rule.id, rule.when, for_ns, rule.clear, rule.otherwise, rule.severity, rule.latch, tuple(rule.actions)
-    )
+        rule.id, rule.when, for_ns, rule.clear, rule.otherwise, rule.severity, rule.latch, tuple(rule.actions),
+        rule.for_ is not None,
+    )  # fmt: skip
 
 
 def _rule_problem(p: Problem) -> PlanProblem:

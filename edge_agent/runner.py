@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from edge_agent.decisions import NEVER
+from edge_agent.alerts import NEVER
 from edge_agent.engine import Engine
 from edge_agent.event_log import EventSink
 from edge_agent.inbox import Feed, Inbox

@@ -19,7 +19,7 @@ def compile_rules(specs: Sequence[RuleSpec], env: Environment) -> tuple[tuple[Ru
     for index, spec in enumerate(specs):
         rule, found = _compile_rule(index, spec, env)
         if rule is not None:
-            found += [*_doubts(index, rule), *_shadowed(index, rule, conditions)]
+            found += [*_doubts(index, spec, rule), *_shadowed(index, rule, conditions)]
         if spec.id in ids:
             found.append(Problem(index, spec.id, "id", "two rules have this id", "give each rule an id of its own"))
         ids.add(spec.id)
@@ -58,7 +58,7 @@ def _shadowed(index: int, rule: Rule, conditions: dict[Node, str]) -> Iterator[P
         )
 
 
-def _doubts(index: int, rule: Rule) -> Iterator[Problem]:
+def _doubts(index: int, spec: RuleSpec, rule: Rule) -> Iterator[Problem]:
     """What is wrong with a rule whose expressions all compile."""
     when = _doubt_when(rule)
     if when:
@@ -67,10 +67,10 @@ def _doubts(index: int, rule: Rule) -> Iterator[Problem]:
         yield Problem(index, rule.id, "clear", "can never be true", "once raised the rule would stay raised")
     if not when and _needs_model(rule.when.tree):
         yield from _doubt_otherwise(index, rule)
-    if _may_flap(rule):
-        message = "acts on a threshold without for, clear or latch"
-        hint = 'add clear = "..." or for = "5s", or the actuator may chatter'
-        yield Problem(index, rule.id, "actions", message, hint, is_error=False)
+    if _may_flap(rule) and not spec.deliberate:
+        message = "acts on a threshold without for, clear or latch: the actuator may chatter"
+        hint = 'add clear = "..." or for = "5s"; for = "0s" says that it may switch with every reading'
+        yield Problem(index, rule.id, "actions", message, hint)
 
 
 def _doubt_when(rule: Rule) -> tuple[str, str] | None:

@@ -20,6 +20,8 @@ class RuleSpec:
     severity: str = "warning"
     latch: bool = False
     actions: tuple[object, ...] = ()
+    deliberate: bool = False
+    """Somebody wrote down how long the condition must hold, even if that is no time at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ path = "{folder}/actions.jsonl"
 id = "busy"
 when = "motor.vibration > wide.vibration || (endless.a > 0.0 && nan.a > 0.0)"
 alert = false
+for = "0s"
 actions = [{ set = "press.relay", value = 0, else_value = 1 }]
 
 [[rule]]

@@ -49,6 +49,7 @@ device = "{folder}/alarm"
 id = "alarm"
 when = "alarm.level > 5"
 alert = false
+for = "0s"
 actions = [{ set = "valve.open", value = 1, else_value = 0 }]
 """
 SECONDS, FLOOD_HZ, ALARM_HZ = 8.0, 50_000, 10

@@ -39,6 +39,7 @@ path = "{folder}/actions.jsonl"
 [[rule]]
 id = "shaky"
 when = "motor.vibration > pump.vibration"
+for = "0s"
 actions = [{ set = "press.relay", value = 0, else_value = 1 }]
 """
 

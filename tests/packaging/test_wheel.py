@@ -31,12 +31,15 @@ def test_installed_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
     (site / "needs.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(pip, check=True, capture_output=True, timeout=120)
-    outside = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, "check": False}
-    version = subprocess.run([venv / "bin" / "edge-agent", "--version"], **outside)  # type: ignore[call-overload]
+    version = outside(tmp_path, venv / "bin" / "edge-agent", "--version")
     assert version.stdout.startswith("edge-agent 0."), version.stderr
-    example = ROOT / "deploy" / "site.example.toml"
-    checked = subprocess.run([venv / "bin" / "edge-agent", "check", example], **outside)  # type: ignore[call-overload]
+    checked = outside(tmp_path, venv / "bin" / "edge-agent", "check", ROOT / "deploy" / "site.example.toml")
     assert checked.returncode == 0, checked.stderr
+
+
+def outside(folder: Path, *argv: Path | str) -> subprocess.CompletedProcess[str]:
+    """Run where the checkout is not at hand."""
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_wheel_holds_types_and_both_packages_and_nothing_of_the_tests(wheel: Path) -> None:

@@ -107,10 +107,10 @@ def test_a_shadowed_rule_is_a_warning_however_it_is_spelt(scope):
     assert len(rules) == 2
 
 
-def test_acting_on_a_threshold_without_steadying_it_is_a_warning(scope):
+def test_acting_on_a_threshold_without_steadying_it_is_refused_unless_it_is_meant(scope):
     bare = RuleSpec("a", "motor.temp > 80", actions=("stop",))
-    assert problems(scope, bare) == [("actions", False)]
-    for steady in ({"for_ns": 1}, {"clear": "motor.temp < 70"}, {"latch": True}):
+    assert problems(scope, bare) == [("actions", True)]
+    for steady in ({"for_ns": 1}, {"deliberate": True}, {"clear": "motor.temp < 70"}, {"latch": True}):
         assert problems(scope, RuleSpec("a", "motor.temp > 80", actions=("stop",), **steady)) == []
     assert problems(scope, RuleSpec("a", "motor.on", actions=("stop",))) == []
 
