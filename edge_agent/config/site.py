@@ -56,6 +56,7 @@ Duration = Annotated[
 """Where `extra` of a text names `shortest` and `longest`, the loader holds the duration to them."""
 WindowLength = Annotated[Duration, Meta(extra={"shortest": "1ms", "longest": "30d"})]
 """A time to look back over or to wait for silence."""
+HoldTime = Annotated[Duration, Meta(extra={"shortest": "0s", "longest": "30d"})]
 Deadline = Annotated[Duration, Meta(extra={"shortest": "10ms", "longest": "1h"})]
 Size = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(B|kB|KiB|MB|MiB|GB|GiB)$", description='such as "64MB"')]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -132,8 +133,8 @@ class RuleConfig(_Strict, frozen=True):
     id: RuleId
     when: str
     """Raises it."""
-    for_: WindowLength | None = msgspec.field(default=None, name="for")
-    """How long it must hold."""
+    for_: HoldTime | None = msgspec.field(default=None, name="for")
+    """How long it must hold; "0s" says that an action may switch with every reading."""
     clear: str | None = None
     """Ends it; without it, `when` no longer being true."""
     otherwise: str | None = None
