@@ -30,10 +30,10 @@ def command(site: Path, as_json: bool) -> None:
     if as_json:
         show.echo_json({"ok": runs, "problems": told(problems)})
     else:
-        for problem in problems:
-            click.echo(show.safe(problem), err=not runs)
         errors = sum(p.severity == "error" for p in problems)
         click.echo(f"{show.mark(runs)} {show.safe(site)}: {_verdict(errors, len(problems) - errors)}")
+        for problem in problems:
+            click.echo(show.safe(problem))
     if not runs:
         sys.exit(ExitCode.CONFIGURATION)
 

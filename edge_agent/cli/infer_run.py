@@ -35,8 +35,7 @@ class Choice(NamedTuple):
 
 def infer(package: Package, given: ModelInput, choice: Choice, runs: int, spawner: Spawner) -> dict[str, Any]:
     """The outcome as a document. Raises Fatal where the model is refused, hangs or dies."""
-    # a GPU maps far more memory than it uses
-    worker = WorkerProcess(spawner=spawner, memory_mb=choice.memory_mb, bounded=not choice.providers)
+    worker = WorkerProcess(spawner=spawner, memory_mb=choice.memory_mb)
     try:
         return _run(worker, package, given, choice, runs)
     except ModelRefused as e:
@@ -53,7 +52,7 @@ def _run(worker: WorkerProcess, package: Package, given: ModelInput, choice: Cho
     began = time.perf_counter()
     load = Load(
         slot, str(package.model_path.resolve()), msgspec.structs.replace(package.manifest, heldout={}),
-        choice.threads, choice.providers, choice.delegate,
+        choice.threads, choice.providers, choice.delegate, rehearse=not choice.providers and not choice.delegate,
     )  # fmt: skip
     ready = worker.load(load, _LOAD_S, _go_on)
     # as a lane does: the first input after a load touches memory for the first time

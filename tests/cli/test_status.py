@@ -223,7 +223,8 @@ def test_agent_of_another_version_is_named(tmp_path: Path) -> None:
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command as a user without any rights; modules are imported before, as the checkout may be private."""
     code = (
-        "import os, sys; import edge_agent.cli.status, edge_agent.api, edge_agent.store.reader;"
+        "import os, sys, edge_agent.cli.status, edge_agent.cli.rule;"
+        "import edge_agent.api, edge_agent.durations, edge_agent.store.reader;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "from edge_agent.cli.main import main; main()"
     )
