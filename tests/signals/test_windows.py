@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import deque
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -242,3 +244,16 @@ def test_window_that_ran_empty_by_time_alone_is_unknown_and_fills_again(fn):
     window.push(40, 1.0)
     window.push(41, 1.0)
     assert window.value(41) == {"mean": 1.0, "min": 1.0, "max": 1.0}.get(fn, 0.0)
+
+
+def test_percentile_of_many_samples_is_exact_while_they_come_and_go():
+    """5,000 samples in many blocks, drifting upwards, so that blocks split, empty and go."""
+    rng = Random(3)
+    w, recent = make_window("percentile", count=5_000, p=37.0), deque(maxlen=5_000)
+    for i in range(20_000):
+        value = rng.gauss(i / 1000, 1.0) if i % 3 else float(i // 1000)
+        w.push(i, value)
+        recent.append(value)
+        if i % 1999 == 0:
+            assert w.value(i) == pytest.approx(percentile(recent, 37.0), rel=1e-12), i
+    assert len(w._times) < 3 * 5_000
