@@ -63,5 +63,6 @@ def test_nothing_confirmed_is_missing_after_50_kills(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_nothing_confirmed_is_missing_after_1000_kills(tmp_path):
     kill_campaign(tmp_path, 1000, seed=2)
