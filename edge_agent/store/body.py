@@ -1,8 +1,8 @@
 """The store's thread: takes what the engine gives, encodes, commits in groups, and tells who waits for it.
 
 A group is committed every interval, when a row is full, and at once for decisions and alerts; readings then stay
-for their interval, so that alerts do not cut rows short. While the disk refuses, encoded rows wait in memory, up
-to a bound; beyond it they go by priority and their loss is declared.
+for their interval, so that alerts do not cut rows short. The first readings after a start hardly wait. While the
+disk refuses, encoded rows wait in memory, up to a bound; beyond it they go by priority and their loss is declared.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ _GROUP_BYTES = 1024 * 1024
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`inbox` is in effects; `ring_bytes` bounds the encoded rows that a refusing disk leaves in memory."""
+    """`inbox` is in effects; `ring_bytes` bounds the encoded rows that a refusing disk leaves in memory.
+
+    `first_interval_ns` counts until there was a reading: a sign of life is soon on the disk, and soon delivered.
+    """
 
     commit_interval_ns: int = 1_000_000_000
+    first_interval_ns: int = 50_000_000
     row_limit_bytes: int = 96 * 1024
     inbox: int = 20_000
     ring_bytes: int = 16 * 1024 * 1024
@@ -73,6 +77,7 @@ class StoreBody:
         )
         self._lost = GapSet()
         """Numbers that come after some that are still in the builder."""
+        self._interval_ns = min(options.first_interval_ns, options.commit_interval_ns)
         self._due_ns = 0
         self._reopen = False
         self._attempted = 0
@@ -96,7 +101,7 @@ class StoreBody:
 
     def run(self) -> None:
         stopping = False
-        self._due_ns = self._clock.mono_ns() + self._options.commit_interval_ns
+        self._due_ns = self._clock.mono_ns() + self._interval_ns
         while not stopping:
             now_ns = self.progress_ns = self._clock.mono_ns()
             batch = self._intake.take(max(self._due_ns - now_ns, 0) / 1e9)
@@ -112,7 +117,9 @@ class StoreBody:
         now_ns = self._clock.mono_ns()
         due = now_ns >= self._due_ns
         if due:
-            self._due_ns = now_ns + self._options.commit_interval_ns
+            if not self._builder.empty:
+                self._interval_ns = self._options.commit_interval_ns
+            self._due_ns = now_ns + self._interval_ns
         if due or batch.asked or batch.stopping:
             self._close_rows()
             if self._commit():

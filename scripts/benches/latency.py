@@ -29,7 +29,8 @@ from edge_agent.metrics import Histogram, percentile
 
 HZ, FLOOD_HZ, ALARM_HZ = 1000, 50_000, 10
 FIELDS = {
-    "load": (0.64, 0.05), "speed": (1461.0, 13.0), "temp": (51.0, 5.0), "vibration": (1.0, 0.1), "current": (3.4, 0.7),
+    "load": (0.64, 0.05), "speed": (1461.0, 13.0), "temp": (51.0, 5.0), "vibration": (1.0, 0.1),
+    "current": (3.4, 0.7),
 }  # fmt: skip
 """Mean and standard deviation."""
 _RECOVERED_S = 120.0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +17,7 @@ from benches.agents import RunningAgent, site_text
 from benches.figures import Figure
 from benches.sites import streams_site
 from benches.terminals import device
+from edge_agent.store.database import open_reader
 
 PROGRAM = Path(sys.executable).with_name("edge-agent")
 
@@ -46,10 +48,19 @@ def first_commit_s() -> float:
 
 
 def start_s(agent: RunningAgent) -> float:
-    """From exec until the agent says that a reading of this start is on the disk."""
+    """From exec until the agent says that a reading of this start is on the disk; then it is killed."""
+    before = newest_row(agent.folder / "data" / "store" / "store.db")
     began = time.perf_counter()
     with agent:
-        while not ((status := agent.ask("status")) and status["store"]["readings"]):
+        while not ((status := agent.ask("status")) and (status["store"]["newest"] or (0,))[-1] > before):
             agent.alive()
             time.sleep(0.005)
         return time.perf_counter() - began
+
+
+def newest_row(database: Path) -> int:
+    """Of telemetry; 0 where there is none."""
+    if not database.exists():
+        return 0
+    with closing(open_reader(database)) as reader:
+        return reader.one("SELECT max(id) FROM row2") or 0

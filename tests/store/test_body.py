@@ -27,7 +27,7 @@ NEVER_NS = 3_600_000_000_000
 class Running:
     """A body on its thread. `commits` and `health` are what it told."""
 
-    def __init__(self, directory, *, interval_ns=NEVER_NS, quota_bytes=64 << 20, **options):
+    def __init__(self, directory, *, interval_ns=NEVER_NS, first_ns=0, quota_bytes=64 << 20, **options):
         self.clock = SystemClock()
         self.writer = open_store(directory, gateway="gw1", quota_bytes=quota_bytes, clock=self.clock)
         self.epoch = self.writer.epoch
@@ -37,7 +37,7 @@ class Running:
             self.writer,
             clock=self.clock,
             describe=lambda stream: StreamSpec(units={"temp": "Cel"}),
-            options=Options(commit_interval_ns=interval_ns, **options),
+            options=Options(commit_interval_ns=interval_ns, first_interval_ns=first_ns or interval_ns, **options),
             on_health=lambda up, reason: self.health.append((up, reason)),
         )
         self.body.on_commit.append(self.told)
@@ -98,6 +98,15 @@ def test_readings_are_committed_every_interval_without_being_asked(tmp_path):
         assert box.wait_commits(1)
         box.body.put([effects.record(1)])
         assert box.wait_commits(2)
+
+
+def test_first_readings_after_a_start_do_not_wait_for_the_interval(tmp_path):
+    with running(tmp_path, first_ns=20_000_000) as box:
+        assert not box.wait_commits(1, 0.1)
+        box.body.put([effects.record(0)])
+        assert box.wait_commits(1)
+        box.body.put([effects.record(1)])
+        assert not box.wait_commits(2, 0.3)
 
 
 @pytest.mark.parametrize("effect", [effects.decision(0), effects.alert(0)])
