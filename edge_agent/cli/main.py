@@ -67,12 +67,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # a name that is no UTF-8, on a terminal that knows only ASCII: escaped, not fatal
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_exit_code())
+    sys.exit(run(sys.argv[1:]))
 
 
-def _exit_code() -> int:
+def run(arguments: list[str]) -> int:
+    """One command: its exit code, when all it had to say is written."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(arguments, standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Abort:
         return 130

@@ -19,7 +19,7 @@ from inference.packages import (
     yolox_package,
 )
 
-from cli.command import ROOT, Done, edge_agent
+from cli.command import ROOT, Done, edge_agent, in_process
 
 pytestmark = pytest.mark.skipif(not MODELS.exists(), reason="../shared/data/models is not here")
 TEMPERATURES = DATA / "timeseries" / "machine_temperature_system_failure.csv"
@@ -132,8 +132,8 @@ def test_file_of_another_shape_is_refused_with_what_is_wanted(
 ) -> None:
     file = tmp_path / name
     file.write_bytes(content.encode("latin-1"))
-    done = refused(packages / "ae", file, *options)
-    assert done.code == 2
+    done = in_process("infer", packages / "ae", file, *options)
+    assert (done.code, done.out) == (2, "")
     assert told in done.err
 
 
@@ -141,7 +141,7 @@ def test_file_that_is_no_picture_is_refused(packages: Path, tmp_path: Path) -> N
     noise = tmp_path / "noise.png"
     for content in (b"", b"hello", (IMAGES / "china.jpg").read_bytes()[:200]):
         noise.write_bytes(content)
-        done = refused(packages / "vww", noise)
+        done = in_process("infer", packages / "vww", noise)
         assert done.code == 2
         assert "is no picture that OpenCV can read; this model takes a picture: PNG" in done.err
 
@@ -162,11 +162,11 @@ def test_picture_that_unpacks_to_gigabytes_is_refused(packages: Path, tmp_path: 
 
 def test_package_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     picture = IMAGES / "china.jpg"
-    done = refused("nope", picture)
+    done = in_process("infer", "nope", picture)
     assert (done.code, "there is no such package" in done.err, "meter-digits/1.0.0" in done.err) == (2, True, True)
-    done = refused("meter-digits", picture)
+    done = in_process("infer", "meter-digits", picture)
     assert (done.code, "name a version: 1.0.0" in done.err) == (2, True)
-    done = refused(tmp_path, picture)
+    done = in_process("infer", tmp_path, picture)
     assert (done.code, "there is no manifest.toml" in done.err) == (2, True)
 
 

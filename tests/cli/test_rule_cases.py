@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from inference.packages import MODELS, ae_package
 
-from cli.command import Done, edge_agent
+from cli.command import Done, edge_agent, in_process
 
 SITE = """
 [agent]
@@ -187,10 +187,11 @@ CASE = '[[case]]\nname = "x"\n[[case.steps]]\nat = "1s"\n'
     ids=range(12),
 )  # fmt: skip
 def test_what_is_wrong_in_a_case_is_named_with_a_hint(site: Path, cases: str, told: str) -> None:
-    done = run(site, cases)
+    path = site.with_name("cases.toml")
+    path.write_text(cases)
+    done = in_process("rules", "test", site, path)
     assert done.code == 2, done
     assert told in done.err
-    assert done.cpu_s < 1.0
 
 
 def test_site_that_cannot_run_is_told_as_by_check(tmp_path: Path) -> None:
