@@ -1,6 +1,7 @@
 """The uplink against a real mosquitto: sessions, refusals, limits, birth and will."""
 
 import json
+import time
 import zlib
 
 import pytest
@@ -8,6 +9,8 @@ from doubles.mosquitto import Authority, Mosquitto, free_port, password_file
 from doubles.mqtt_peer import MqttPeer
 from doubles.outbox import EPOCH
 from doubles.tcp_proxy import TcpProxy
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from running import GATEWAY, running, tele_body
 
 from edge_agent.config.site import TlsConfig
@@ -362,3 +365,29 @@ class TestBackendMode:
             backend.publish(GATEWAY.down("ack"), b"[" * 100_000_000)
             assert "sends a message of" in agent.down_reason(30)
             assert proxy.forwarded < 20_000_000
+
+
+def test_rows_55_and_56_answers_are_never_sent_where_a_message_asks_for_them(mosquitto):
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic = "edge/v1/acme/plant/gw2/up/cmd/x"
+    properties.CorrelationData = b"c" * 60_000
+    with MqttPeer(mosquitto.port, "edge/v1/acme/plant/gw2/#") as other, running(mosquitto.port) as agent:
+        agent.connected()
+        other.publish(GATEWAY.down("cmd", "x"), b"{}", properties=properties)
+        agent.wait_until(lambda: agent.inbound)
+        agent.commit(1)
+        agent.delivered(1)
+        assert agent.inbound[0].body == b"{}"
+        assert other.messages == []
+
+
+def test_row_59_a_flood_of_commands_does_not_stop_the_rows(mosquitto):
+    with MqttPeer(mosquitto.port) as flood, running(mosquitto.port) as agent:
+        agent.connected()
+        for _ in range(10_000):
+            flood._client.publish(GATEWAY.down("cmd", "x"), b"{}")
+        started = time.monotonic()
+        agent.commit(50)
+        agent.delivered(50)
+        assert time.monotonic() - started < 5.0
+        agent.wait_until(lambda: len(agent.inbound) > 0)
