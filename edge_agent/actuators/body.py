@@ -118,7 +118,8 @@ class ActuatorBody:
         except Retryable as e:
             self._close()
             self._turn(False, str(e))
-            failure = self._try_later(pending, str(e))
+            failure = ""
+            self._try_later(pending, str(e))
         except Rejected as e:
             failure = str(e)
         else:
@@ -140,19 +141,16 @@ class ActuatorBody:
         share_s = min(max(self._deadline_s / 4, _LEAST_TRY_S), _MOST_TRY_S)
         return self._actuator.apply(pending.act, min(left_s, share_s))
 
-    def _try_later(self, pending: _Pending, reason: str) -> str:
-        """Puts it back, unless its time is up or a newer one waits. Returns why it failed, if that is so."""
+    def _try_later(self, pending: _Pending, reason: str) -> None:
+        """Puts it back, to be tried again or to fail at its deadline; a newer one for its target takes its place."""
         pending.reason = reason
-        pending.due_ns = self._clock.mono_ns() + round(pending.backoff_s * 1e9)
+        pending.due_ns = min(self._clock.mono_ns() + round(pending.backoff_s * 1e9), pending.deadline_ns)
         pending.backoff_s = min(pending.backoff_s * 2, _BACKOFF_MOST_S)
-        if pending.due_ns >= pending.deadline_ns:
-            return reason
         with self._changed:
             newer = self._pending.setdefault(pending.act.target, pending)
         if newer is not pending:
             self._supersede(pending.act, newer.act)
         self._health.count("retries")
-        return ""
 
     def _close(self) -> None:
         actuator, self._actuator = self._actuator, None

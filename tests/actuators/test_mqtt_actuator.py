@@ -57,10 +57,11 @@ def test_a_device_that_stays_as_it_was_fails_the_try(broker, context):
         actuator.close()
 
 
-def test_an_old_state_the_broker_kept_is_no_answer(broker, context):
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_an_old_state_the_broker_kept_is_no_answer(broker, context, version):
     with MqttPeer(broker.port, "z2m/lamp/set") as listener:
         listener.publish("z2m/lamp", b'{"state":"ON"}', retain=True)
-        actuator = opened(broker.port, context, **PLUG)
+        actuator = opened(broker.port, context, version=version, **PLUG)
         with pytest.raises(Retryable, match="z2m/lamp tells nothing"):
             actuator.apply(act(1, target="lamp", value="ON"), 0.5)
         # nor is what it told between two commands
