@@ -92,3 +92,23 @@ def test_samples_that_nobody_could_hear_are_not_counted_as_produced(controller):
         device.turn()
     assert controller.report.produced < 40
     device.close()
+
+
+def test_reader_that_stalls_gets_whole_lines_and_the_rest_is_counted(controller):
+    device = demo_device.DemoDevice(controller, rate_hz=2000)
+    port = os.open(device.port, os.O_RDWR | os.O_NOCTTY)
+    os.set_blocking(port, False)
+    assert device.wait_for_agent(1.0, 0.0)
+    while controller.report.overrun < 10:
+        device.turn()
+    content = b""
+    while device._fifo:
+        content += os.read(port, 512)
+        device.turn(sampling=False)
+    while select.select([port], [], [], 0.2)[0]:
+        content += os.read(port, 4096)
+    seqs = [json.loads(line)["seq"] for line in content.splitlines()]
+    assert seqs == list(range(1, controller.report.produced + 1))
+    assert controller.report.overrun == 10
+    os.close(port)
+    device.close()
