@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_agent.contract.rows import Draft, RowEncoder
+from edge_agent.contract.rows import RowEncoder
 from edge_agent.contract.ulid import new_ulid
 from edge_agent.errors import Fatal, Retryable
 from edge_agent.ports import Clock
@@ -98,7 +98,10 @@ class _Starter:
             note = Note(epoch.no, epoch.id, before.newest, {}, before.cursors, before.settled)
             encoder = RowEncoder(self._gateway, epoch.id)
             writer = Writer(db, self._lock, self._limits, note=note, encoder=encoder, found=found)
-            writer.commit(self._closing(encoder, before, found), GapSet())
+            closed = before.epoch or (self._identity.epoch if self._identity else "")
+            if closed:
+                writer.close_epoch(closed, before.last, found)
+            writer.commit([], GapSet())
         except BaseException:
             db.close()
             raise
@@ -116,10 +119,6 @@ class _Starter:
         with db.transaction():
             db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
         return epoch
-
-    def _closing(self, encoder: RowEncoder, before: Note, found: str) -> list[Draft]:
-        closed = before.epoch or (self._identity.epoch if self._identity else "")
-        return [encoder.close(0, closed=closed, last=before.last, lost=found)] if closed else []
 
     def _create(self) -> None:
         """Under another name first: a file of the real name is always whole."""

@@ -6,7 +6,7 @@ raised, either nothing of it is there, or `reopen` finds all of it and says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -81,7 +81,8 @@ class Writer:
         self._last = dict(note.last)
         self._cursors = dict(note.cursors)
         self._newest = list(note.newest)
-        self._fixes: list[TimeFix] = []
+        self._entries: list[Callable[[int], Draft]] = []
+        """Ledger entries that wait for their number."""
         self._rows_since_note = _ROWS_PER_NOTE
         self._kept_changes = 0
         self._attempt: _Attempt | None = None
@@ -101,12 +102,23 @@ class Writer:
 
     def fix_time(self, fix: TimeFix) -> None:
         """Goes into the ledger with the next commit."""
-        self._fixes.append(fix)
+        self._entries.append(
+            partial(
+                self.encoder.time_fix,
+                boot=fix.boot,
+                offset_ms=fix.offset_ms,
+                uncertainty_ms=fix.uncertainty_ms,
+            )
+        )
+
+    def close_epoch(self, closed: str, last: dict[str, int], lost: str) -> None:
+        """Goes into the ledger with the next commit: where the streams of the epoch before ended."""
+        self._entries.append(partial(self.encoder.close, closed=closed, last=last, lost=lost))
 
     @property
     def pending(self) -> bool:
         """Whether a commit without rows would have something to write."""
-        return bool(self._fixes) or self.outgoing.changes != self._kept_changes
+        return bool(self._entries) or self.outgoing.changes != self._kept_changes
 
     def commit(self, drafts: Sequence[Draft], declared: GapSet) -> Committed:
         """Rows, and losses to declare. Raises Full, Damaged or Retryable; both are then still the caller's."""
@@ -163,18 +175,10 @@ class Writer:
         self._retention = Retention(self._db, self.limits, self.outgoing, self._epochs)
 
     def _ledger(self, lost: GapSet) -> list[Draft]:
-        seq = self._last.get(LEDGER_STREAM, -1) + 1
-        drafts = lost.drafts(self.encoder, seq)
-        for fix in self._fixes:
-            drafts.append(
-                self.encoder.time_fix(
-                    seq + len(drafts),
-                    boot=fix.boot,
-                    offset_ms=fix.offset_ms,
-                    uncertainty_ms=fix.uncertainty_ms,
-                )
-            )
-        return drafts
+        """Numbered here and nowhere else: also what makes room before the first commit of an epoch is in it."""
+        first = self._last.get(LEDGER_STREAM, -1) + 1
+        entries = [entry(first + i) for i, entry in enumerate(self._entries)]
+        return entries + lost.drafts(self.encoder, first + len(entries))
 
     def _heads(self, rows: Sequence[Draft], lost: GapSet) -> dict[str, int]:
         last = dict(self._last)
@@ -253,7 +257,7 @@ class Writer:
         self._newest = list(committed.newest)
         self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows
         self._kept_changes = attempt.changes
-        self._fixes.clear()
+        self._entries.clear()
         self.outgoing.carried_out(attempt.verdicts)
         self.outgoing.vanished(attempt.gone)
         self.outgoing.committed(committed.newest)

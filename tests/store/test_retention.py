@@ -121,6 +121,18 @@ def test_thinning_many_streams_costs_little_of_what_it_frees(tmp_path):
     assert ledger / (dropped_rows * sum(bodies) / len(bodies)) < 0.15
 
 
+def test_making_room_at_the_start_does_not_take_the_closing_entrys_number(tmp_path):
+    box = Box(tmp_path, quota_bytes=2 << 20)
+    for _ in range(80):
+        box.commit(noisy(box))
+    box.quota_bytes //= 4
+    box.restart()
+    found = contents(box)
+    assert found.lost
+    assert not found.twice
+    assert list(found.closed) == box.epochs[:1]
+
+
 def test_lowered_quota_is_reached_in_steps(tmp_path):
     """Not in one transaction that holds up everything behind it."""
     box = Box(tmp_path, quota_bytes=8 << 20)
