@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from contract import OPEN_S, DriverUnderTest, Leaks, kinds
+from driver_contract import OPEN_S, DriverUnderTest, Leaks, kinds
 
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.types import Act, Receipt

@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 import pytest
-from contract import DriverUnderTest, kinds, undocumented
+from driver_contract import DriverUnderTest, kinds, undocumented
 
 from edge_agent.ports import FieldSpec
 

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from contract import OPEN_S, DriverUnderTest, Leaks, kinds
+from driver_contract import OPEN_S, DriverUnderTest, Leaks, kinds
 
 from edge_agent.errors import EndOfInput, Retryable
 from edge_agent.types import Frame, Reading
