@@ -39,10 +39,12 @@ def test_fields_of_a_later_version_are_ignored():
 
 @pytest.mark.parametrize("size", [0, 65_537, 262_144, 5_000_000])
 def test_row_52_empty_and_large_payloads_are_refused_before_parsing(size):
-    started = time.process_time()
-    with pytest.raises(Rejected, match="bytes"):
-        decode_ack(b"[" * size)
-    assert time.process_time() - started < 0.01
+    large = b"[" * size
+    started = time.thread_time()
+    with pytest.raises(Rejected, match="bytes") as e:
+        decode_ack(large)
+    assert time.thread_time() - started < 0.01
+    assert len(e.value.item) <= 200
 
 
 @pytest.mark.parametrize(
