@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 from e2e.harness import RunningAgent
 
-from cli.command import edge_agent, in_process
+from cli.command import argv, edge_agent, environment, in_process
 
 SITE = """
 [agent]
@@ -147,6 +149,7 @@ def test_log_that_was_touched_is_refused(copy: Path) -> None:
         "a temperature changed": content[:temp] + bytes([content[temp] ^ 1]) + content[temp + 1 :],
         "an event left out": head + b"".join(events[:middle] + events[middle + 1 :]) + end,
         "the last events left out": head + b"".join(events[:-100]) + end,
+        "the end left out": content[: -len(end)],
     }
     for how, touched in forged.items():
         log.write_bytes(touched)
@@ -154,6 +157,15 @@ def test_log_that_was_touched_is_refused(copy: Path) -> None:
         code, out, err = done.code, done.out, done.err
         assert (code, out) == (1, ""), how
         assert "changed or damaged at byte" in err or "cut off at byte" in err, how
+
+
+def test_reader_that_goes_away_is_no_error(recorded: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    call = argv("replay", recorded / "log", "--site", recorded / "site.toml")
+    done = subprocess.run(call, stdout=write, stderr=subprocess.PIPE, env=environment(), check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_record_of_a_killed_agent_is_compared_as_far_as_it_goes_by_force(copy: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from edge_agent.errors import Rejected
 from edge_agent.event_log import Header, Recorder, Ring, header, read_log
-from edge_agent.types import Command, HealthChange, Lost, Receipt
+from edge_agent.types import Command, Event, HealthChange, Lost, Receipt
 from tests.engine.sites import at, prediction, reading, served, tick
 
 EVENTS = [
@@ -86,6 +87,36 @@ def test_event_left_out_put_elsewhere_or_doubled_is_refused(tmp_path: Path) -> N
         path.write_bytes(log)
         with pytest.raises(Rejected):
             pytest.fail(f"{how}: {len(list(read_log(path)[1]))} events came back")
+
+
+def test_part_of_a_ring_does_not_pass_for_a_piece_of_a_record(tmp_path: Path) -> None:
+    """Its first event has a CRC of its own: right by itself, and wrong where it stands."""
+    record, ring = tmp_path / "log", tmp_path / "ring"
+    content, starts = recorded(record)
+    part = Ring(ring, head(whole=False), size_bytes=64 * 1024)
+    part.append(EVENTS[:3])
+    part.close()
+    alien = next(ring.glob("*.events")).read_bytes()
+    record.write_bytes(content[: starts[3]] + alien)
+    with pytest.raises(Rejected, match=f"changed or damaged at byte {starts[3]}"):
+        list(read_log(record)[1])
+
+
+def test_flipped_bit_in_an_incident_gives_no_wrong_event(tmp_path: Path) -> None:
+    """An incident has no end that could be missed: with a wrong length it may stop early."""
+    ring = Ring(tmp_path / "ring", head(whole=False), size_bytes=64 * 1024)
+    ring.append(EVENTS)
+    incident = tmp_path / "incident"
+    ring.freeze(incident)
+    content = incident.read_bytes()
+    assert list(read_log(incident)[1]) == EVENTS
+    for place in range(len(content) // 2, len(content), 3):
+        incident.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        came: list[Event] = []
+        with suppress(Rejected):
+            came.extend(read_log(incident)[1])
+        assert came == EVENTS[: len(came)]
+        assert len(came) < len(EVENTS)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, world", b"\xff" * 12, b"\0\0\0\1\x30\x08\xed\x12\x90"])
