@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from edge_agent.config.problems import KeyPath, shown
 from edge_agent.config.report import Report
 
-RESERVED = ("agent", "health")
-"""The agent's own signals: `agent.rung`, `health.<part>`."""
+RESERVED = ("agent", "health", "store", "uplink")
+"""The agent's own signals and parts: `agent.rung`, `health.<part>`, `health.store`."""
 
-# sources and models give signals named after them, so that they share their names
-_SPACES = (("source", "model"), ("signal",), ("rule",), ("actuator",))
+# sources and models give signals named after them; sources and actuators are parts that work or do not (`health.*`)
+_SPACES = (("source", "model", "actuator"), ("signal",), ("rule",))
 
 
 def head(signal: str) -> str:
@@ -56,5 +56,5 @@ def _check_name(name: str, path: KeyPath, taken: dict[str, KeyPath], report: Rep
         lines = f"on line {report.places.line(*first)} and on line {report.places.line(*path)}"
         kinds = f"{first[0]} and {path[0]}" if first[0] != path[0] else f"two {path[0]}s"
         report.add(path, f"{kinds} are named {shown(name)}, {lines}", "rename one of them")
-    elif path[0] in ("source", "model", "signal") and head(name) in RESERVED:
+    elif path[0] != "rule" and head(name) in RESERVED:
         report.add(path, f"{shown(head(name))} is the agent's own name", "choose another name")

@@ -12,6 +12,7 @@ from edge_agent.config.report import Report
 from edge_agent.config.site import (
     ActionConfig,
     AgentConfig,
+    DeliveryConfig,
     ModelConfig,
     RuleConfig,
     SignalConfig,
@@ -38,6 +39,16 @@ def check_sense(built: Mapping[KeyPath, object], folders: PackageFolders, report
             report.add((*path, doubt[0]), *doubt[1:])
         if isinstance(config, ModelConfig):
             _check_package(config, path, folders, report)
+    _check_delivery(built, report)
+
+
+def _check_delivery(built: Mapping[KeyPath, object], report: Report) -> None:
+    uplink, delivery = built.get(("uplink",)), built.get(("delivery",), DeliveryConfig())
+    if not (isinstance(uplink, UplinkConfig) and isinstance(delivery, DeliveryConfig)):
+        return
+    if uplink.kind == "mqtt" and uplink.version == "3.1.1" and delivery.ack == "broker":
+        reason = "on MQTT 3.1.1 a broker acknowledges also what it refuses: such rows are lost without a word"
+        report.add(("uplink", "version"), reason, 'use version = "5", or delivery.ack = "backend"', "warning")
 
 
 def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, report: Report) -> None:

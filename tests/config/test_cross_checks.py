@@ -25,6 +25,7 @@ def line_of(text: str, key: str, nth: int = 0) -> int:
         (MODEL.format("motor", '"meter"'), 'source and model are named "motor"'),
         ('[[rule]]\nid = "overheat"\nwhen = "a"\n', 'two rules are named "overheat"'),
         ('[[actuator]]\nname = "press"\nkind = "log"\n', 'two actuators are named "press"'),
+        ('[[actuator]]\nname = "motor"\nkind = "log"\n', 'source and actuator are named "motor"'),
     ],
 )
 def test_a_name_given_twice_is_refused_with_both_lines(tmp_path, more, reason):
@@ -244,3 +245,13 @@ def test_a_package_that_is_not_there_is_a_warning_since_rules_go_on_without_a_mo
     (warning,) = load_site(write(tmp_path, text), FakeDrivers()).warnings
     assert warning.severity == "warning"
     assert str(tmp_path / "digits/1.0.0") in warning.hint
+
+
+@pytest.mark.parametrize(
+    ("version", "ack", "warned"), [("3.1.1", "broker", 1), ("3.1.1", "backend", 0), ("5", "broker", 0)]
+)
+def test_refusals_that_nobody_would_see_are_a_warning(tmp_path, version, ack, warned):
+    head = GOOD.split("[uplink]")[0].split("[delivery]")[0]
+    text = f'{head}\n[uplink]\nkind = "mqtt"\nversion = "{version}"\n[delivery]\nack = "{ack}"\n'
+    found = [p for p in examine(tmp_path, text).problems if "3.1.1" in p.reason]
+    assert [p.severity for p in found] == ["warning"] * warned
