@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from edge_agent.inference.manifest import ImageInput
 from edge_agent.inference.package import Package
 from edge_agent.inference.worker_process import WorkerProcess
 from edge_agent.links.registry import Links
-from edge_agent.ports import Clock, Inbound
+from edge_agent.ports import Clock, FieldSpec, Inbound
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
 from edge_agent.store.backlog import Backlog
@@ -94,6 +95,7 @@ class Agent:
     # -- building --------------------------------------------------------------------------------------------------
 
     def _build(self, record: Path | None) -> None:
+        self._specs: dict[str, StreamSpec] = {}
         self._source_of = {source.name: source.name for source in self.site.source}
         for name, fields in self.assembly.fields.items():
             self._source_of |= {path.rpartition(".")[0]: name for path in fields if "." in path}
@@ -167,6 +169,7 @@ class Agent:
         context = DriverContext(
             config.name, self._time(), part, self.supervisor.spawner, self._links,
             self.assembly.fields[config.name], self._views(config.name),
+            self.writer.cursors.get(config.name), self._announced,
         )  # fmt: skip
         opener = partial(driver("source", config.kind).open, config.driver, context)
         takers = [self.lanes[m.name] for m in self.site.model if m.input == config.name]
@@ -304,16 +307,26 @@ class Agent:
 
     def _describe(self, stream: str) -> StreamSpec:
         """Units and group of a stream, from the source that has it."""
+        spec = self._specs.get(stream)
+        if spec is None:
+            spec = self._specs[stream] = self._spec(stream, {})
+        return spec
+
+    def _announced(self, source: str, fields: Mapping[str, FieldSpec]) -> None:
+        """The source's thread: what a device says of itself holds, also against the site file."""
+        self._specs[source] = self._spec(source, {name: spec.unit for name, spec in fields.items() if spec.unit})
+
+    def _spec(self, stream: str, told: dict[str, str]) -> StreamSpec:
         source = self._source_of.get(stream)
         if source is None:
             return StreamSpec()
         group = next(s.group for s in self.site.source if s.name == source)
-        units = {}
+        units: dict[str, str] = {}
         for path, spec in self.assembly.fields[source].items():
             owner, _, name = path.rpartition(".")
             if spec.unit and (owner or source) == stream:
                 units[name] = spec.unit
-        return StreamSpec(group, units)
+        return StreamSpec(group, units | told)
 
     def _inbound(self, message: Inbound) -> None:
         """The uplink's thread: commands from the backend are not carried out before they can be verified."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.links.registry import Links
@@ -20,3 +21,8 @@ class DriverContext:
     links: Links
     fields: dict[str, FieldSpec] = field(default_factory=dict)
     views: tuple[ImageView, ...] = ()
+    cursor: int | None = None
+    on_announce: Callable[[str, Mapping[str, FieldSpec]], None] = lambda _name, _fields: None
+
+    def announce(self, fields: Mapping[str, FieldSpec]) -> None:
+        self.on_announce(self.name, fields)

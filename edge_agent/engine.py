@@ -339,7 +339,7 @@ class Engine:
         first = stream.next_seq
         stream.next_seq = first + lost.count
         last = stream.next_seq - 1
-        self._out.append(Gap(lost.stream, self.epoch, first, last, lost.reason, self._now))
+        self._out.append(Gap(lost.stream, self.epoch, first, last, lost.reason, self._now, lost.cursor))
 
     def _receipt(self, receipt: Receipt) -> None:
         self._out.extend(self._decider.receipt(receipt, self._now, self.rung))

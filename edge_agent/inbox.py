@@ -97,6 +97,9 @@ class Feed:
     def _take_some(self, events: Sequence[Event], allowed: int) -> None:
         for event in events:
             if not isinstance(event, Reading):
+                if self._shed and isinstance(event, Lost):
+                    # its cursor must not be committed before what was shed is declared
+                    self._declare(event.stamp)
                 self._queue.append(event)
             elif allowed > 0:
                 allowed -= 1

@@ -10,13 +10,24 @@ Drivers raise the classes of `errors`; they never retry, never log and go on, ne
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Meta
 
-from edge_agent.types import Act, Frame, ImageView, Reading, Receipt, SeqRange, Stamp, Value
+from edge_agent.types import (
+    Act,
+    Frame,
+    HealthChange,
+    ImageView,
+    Lost,
+    Reading,
+    Receipt,
+    SeqRange,
+    Stamp,
+    Value,
+)
 
 
 class Clock(Protocol):
@@ -70,6 +81,16 @@ class Context(Protocol):
     fields: dict[str, FieldSpec]
     views: tuple[ImageView, ...]
     """For cameras: the geometries that the lanes asked for."""
+    cursor: int | None
+    """The device's own number of the last sample that an earlier run of the agent committed, if it ever did."""
+
+    def announce(self, fields: Mapping[str, FieldSpec]) -> None:
+        """What the device itself says of the fields of the default stream: their units go with every row."""
+
+
+Item = Reading | Frame | Lost | HealthChange
+"""A loss that the device declares stands between the readings; a `HealthChange` is of a part of the source, named
+`<source>.<part>`."""
 
 
 class Source(Protocol):
@@ -81,7 +102,7 @@ class Source(Protocol):
     `close` may be called after any error, once, and must not raise.
     """
 
-    def read(self, timeout_s: float) -> Sequence[Reading | Frame]: ...
+    def read(self, timeout_s: float) -> Sequence[Item]: ...
     def close(self) -> None: ...
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 from edge_agent.errors import EndOfInput, Rejected, Retryable
 from edge_agent.health import PartHealth
 from edge_agent.inbox import Feed
-from edge_agent.ports import Acknowledged, Clock, Source
-from edge_agent.types import Event, Frame, HealthChange, Reading
+from edge_agent.ports import Acknowledged, Clock, Item, Source
+from edge_agent.types import Event, Frame, HealthChange
 
 READ_TIMEOUT_S = 0.25
 _BACKOFF_FIRST_S = 0.05
@@ -87,13 +87,13 @@ class SourceBody:
             self.source = None
             source.close()
 
-    def _hand_over(self, items: Sequence[Reading | Frame]) -> None:
+    def _hand_over(self, items: Sequence[Item]) -> None:
         self._up()
-        readings = [item for item in items if type(item) is Reading]
+        events = [item for item in items if not isinstance(item, Frame)]
         self._health.heard(len(items), self.progress_ns)
-        if readings:
-            self._offer(readings)
-        if len(readings) == len(items):
+        if events:
+            self._offer(events)
+        if len(events) == len(items):
             return
         for item in items:
             if isinstance(item, Frame):

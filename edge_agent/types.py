@@ -147,12 +147,18 @@ class LaneChange(msgspec.Struct, frozen=True, tag="lane"):
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost"):
-    """Readings that came but were shed before the engine could take them (`overload`) or that the device lost."""
+    """Readings that came but were shed before the engine could take them (`overload`) or that the device lost.
+
+    `count` 0: nothing was lost, only the cursor is new. A loss of which nobody knows the end has the reason
+    `device_reset_open` and the count 1: the one number stands for all of them.
+    """
 
     stream: str
     count: int
     reason: str
     stamp: Stamp
+    cursor: int | None = None
+    """As `Reading.cursor`: where the device stands after the loss."""
 
 
 class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
@@ -258,7 +264,10 @@ class Alert(msgspec.Struct, frozen=True, tag="alert"):
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap"):
-    """A range of numbers that will not come, both ends included, with the reason."""
+    """A range of numbers that will not come, both ends included, with the reason.
+
+    `last` before `first`: no number, only the cursor, which is committed with what was numbered before it.
+    """
 
     stream: str
     epoch: str
@@ -266,10 +275,12 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
     last: int
     reason: str
     stamp: Stamp
+    cursor: int | None = None
 
 
 Effect = Record | RecordPrediction | Act | Infer | Decision | Alert | Gap
 
 GAP_REASONS = (
-    "quota", "thinned", "overload", "corrupt", "expired", "operator", "rejected", "device", "device_reset", "other",
+    "quota", "thinned", "overload", "corrupt", "expired", "operator", "rejected", "device", "device_reset",
+    "device_reset_open", "other",
 )  # fmt: skip

@@ -164,6 +164,13 @@ class Link:
         with self._lock:
             self._drop()
 
+    def release(self) -> None:
+        """As `close`, and gives the wake pipe back: for when no thread uses the link any more, and none will."""
+        self.close()
+        with self._lock:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
     def _reopen(self) -> bool:
         if self._now_ns() < self._open_ns:
             return False

@@ -80,7 +80,6 @@ class TeleBuilder:
         self._describe = describe
         self._limit_bytes = limit_bytes
         self._most_values = max(limit_bytes // _BYTES_PER_VALUE, 1)
-        self._specs: dict[str, StreamSpec] = {}
         self._bases: list[_Base] = []
         self._base: _Base | None = None
         self._values = 0
@@ -126,10 +125,7 @@ class TeleBuilder:
         return base
 
     def _new_buffer(self, base: _Base, stream: str) -> _Buffer:
-        spec = self._specs.get(stream)
-        if spec is None:
-            spec = self._specs[stream] = self._describe(stream)
-        buffer = base.buffers[stream] = _Buffer(stream, spec)
+        buffer = base.buffers[stream] = _Buffer(stream, self._describe(stream))
         return buffer
 
     def _encode_within(

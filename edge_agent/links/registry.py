@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from edge_agent.links.bridge import BridgeLink
 from edge_agent.links.serial import SerialSettings
 from edge_agent.links.serial_link import SerialLink, SerialPort
 
@@ -13,6 +14,7 @@ class Links:
 
     def __init__(self) -> None:
         self._serial: dict[str, SerialLink] = {}
+        self._bridges: dict[str, BridgeLink] = {}
         self._lock = Lock()
 
     def serial(self, settings: SerialSettings, *, reading: bool = False) -> SerialPort:
@@ -23,3 +25,8 @@ class Links:
         with self._lock:
             link = self._serial.setdefault(settings.device, SerialLink())
         return link.join(settings, reading=reading)
+
+    def bridge(self, device: str) -> BridgeLink:
+        """The firmware bridge at this port, opened by its source."""
+        with self._lock:
+            return self._bridges.setdefault(device, BridgeLink())

@@ -60,7 +60,7 @@ class StoreBody:
         options: Options = DEFAULTS,
         on_health: Callable[[bool, str], None] | None = None,
     ) -> None:
-        """`describe(stream)` is asked once per stream; `on_health(up, reason)` is told of each change."""
+        """`describe(stream)` is asked once per stream and row; `on_health(up, reason)` is told of each change."""
         self.progress_ns = clock.mono_ns()
         self.on_commit: list[Callable[[Committed], None]] = []
         """Called on the store's thread after each COMMIT of rows returned; they are quick and do not raise."""
@@ -146,7 +146,7 @@ class StoreBody:
     def _absorb_single(self, effect: RecordPrediction | Decision | Alert | Gap | TimeFix) -> None:
         match effect:
             case Gap():
-                self._lost.add(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
+                self._lost.take(effect)
             case TimeFix():
                 self._writer.fix_time(effect)
             case _:

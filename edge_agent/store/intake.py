@@ -128,7 +128,7 @@ class Intake:
         """A gap costs nothing to keep; of anything else only the number is kept."""
         match effect:
             case Gap():
-                self._shed.add(effect.stream, effect.epoch, effect.first, effect.last, effect.reason)
+                self._shed.take(effect)
             case Record() | RecordPrediction() | Decision() | Alert():
                 stream, seq = number_of(effect)
                 self._shed.add(stream, self._epoch, seq, seq, "overload")

@@ -132,8 +132,9 @@ class Writer:
             trimmed = self._retention.make_room(sum(len(d.body) + _ROW_OVERHEAD for d in drafts), lost)
             rows = [*self._ledger(lost), *drafts]
             last = self._heads(rows, lost)
-            newest, cursors = self._insert(rows)
-            noted = bool(trimmed or verdicts) or self._note_due(len(rows), changes)
+            newest, cursors = self._insert(rows), _cursors(drafts, declared)
+            # a cursor that stands in no row's head
+            noted = bool(trimmed or verdicts or declared.cursors) or self._note_due(len(rows), changes)
             if noted:
                 self._write_note(newest, last, cursors)
             self._attempt = _Attempt(
@@ -190,9 +191,8 @@ class Writer:
                 last[stream] = max(last.get(stream, -1), highest)
         return last
 
-    def _insert(self, rows: Sequence[Draft]) -> tuple[tuple[int, ...], dict[str, int]]:
+    def _insert(self, rows: Sequence[Draft]) -> tuple[int, ...]:
         newest = list(self._newest)
-        cursors: dict[str, int] = {}
         values: list[list[tuple[object, ...]]] = [[] for _ in ROW_TABLES]
         settled: Settled = self.outgoing.to_keep()
         for draft in rows:
@@ -204,11 +204,10 @@ class Writer:
             values[prio].append(
                 (newest[prio], self.start_no, draft.kind, draft.key, draft.n, crc, head, draft.body)
             )
-            cursors.update(draft.cursors or {})
         for table, some in zip(ROW_TABLES, values, strict=True):
             if some:
                 self._db.execute_many(f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?)", some)  # noqa: S608
-        return tuple(newest), cursors
+        return tuple(newest)
 
     def _note_due(self, rows: int, changes: int) -> bool:
         if not rows and changes != self._kept_changes:
@@ -262,3 +261,17 @@ class Writer:
         self.outgoing.vanished(attempt.gone)
         self.outgoing.committed(committed.newest)
         return committed
+
+
+def _cursors(drafts: Sequence[Draft], declared: GapSet) -> dict[str, int]:
+    """By stream: the cursor that came after the highest number."""
+    newest: dict[str, tuple[int, int]] = {}
+    for draft in drafts:
+        for stream, _, last in draft.segments if draft.cursors else ():
+            cursor = (draft.cursors or {}).get(stream)
+            if cursor is not None and last > newest.get(stream, (-1, 0))[0]:
+                newest[stream] = last, cursor
+    for stream, place in declared.cursors.items():
+        if place[0] >= newest.get(stream, place)[0]:
+            newest[stream] = place
+    return {stream: cursor for stream, (_, cursor) in newest.items()}

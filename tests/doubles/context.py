@@ -18,6 +18,11 @@ class DriverContext:
     links: Any = field(default_factory=Links)
     fields: dict = field(default_factory=dict)
     views: tuple = ()
+    cursor: Any = None
+    announced: dict = field(default_factory=dict)
+
+    def announce(self, fields):
+        self.announced = dict(fields)
 
     def __post_init__(self):
         self.counters = self.counters or PartHealth(self.name)

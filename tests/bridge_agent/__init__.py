@@ -1,0 +1,9 @@
+"""The firmware bridge in the real agent: source, actuator, store and backend, with real firmware in an emulator."""
+
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+for folder in (_ROOT / "tests", _ROOT / "scripts"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -1,0 +1,114 @@
+"""What a subscriber can prove about one bridge device: every number and every value, across epochs and boots."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from edge_agent.contract import decode, messages
+
+
+@dataclass
+class Account:
+    """By kind of entry how many numbers; `wrong` lists what cannot be."""
+
+    readings: int = 0
+    declared: dict[str, int] = field(default_factory=dict)
+    boots: int = 1
+    wrong: list[str] = field(default_factory=list)
+    place: int = 0
+    """The number of the device's next sample in its present boot."""
+
+
+class Subscriber:
+    """`take` is DemoBackend's on_row. Later copies of a row change nothing."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._readings: dict[str, dict[int, dict]] = {}
+        self._gaps: dict[str, dict[int, tuple[int, str]]] = {}
+        self.units: dict[str, str] = {}
+
+    def take(self, row: messages.RowMessage) -> None:
+        if isinstance(row, messages.Tele):
+            for segment in row.seg:
+                if segment.stream == self._stream:
+                    self._segment(row.epoch, segment)
+        elif isinstance(row, messages.GapMessage):
+            for stream, epoch, first, last, reason in decode.lost(row):
+                if stream == self._stream:
+                    self._gaps.setdefault(epoch, {})[first] = (last, reason)
+
+    def _segment(self, epoch: str, segment: messages.Segment) -> None:
+        readings = self._readings.setdefault(epoch, {})
+        self.units |= {name: channel.u for name, channel in segment.ch.items()}
+        for i in range(segment.n):
+            readings[segment.seq0 + i] = {n: c.x[i] for n, c in segment.ch.items() if c.x[i] is not None}
+
+    @property
+    def epochs(self) -> int:
+        """In which something of the stream came or was lost."""
+        return len(self._readings.keys() | self._gaps.keys())
+
+    @property
+    def accounted(self) -> int:
+        """Received or declared."""
+        gaps = [(first, last) for epoch in self._gaps.values() for first, (last, _) in epoch.items()]
+        return self.received + sum(last - first + 1 for first, last in gaps)
+
+    @property
+    def received(self) -> int:
+        return sum(map(len, self._readings.values()))
+
+    def account(self) -> Account:
+        """Walks all numbers in order: each value must be the one that the firmware gave that sample."""
+        out = Account()
+        for epoch in sorted(self._readings.keys() | self._gaps.keys()):
+            readings, gaps = self._readings.get(epoch, {}), self._gaps.get(epoch, {})
+            seq, end = 0, max([*readings, *(last for last, _ in gaps.values()), -1])
+            while seq <= end:
+                if seq in gaps:
+                    last, reason = gaps[seq]
+                    _lose(out, reason, last - seq + 1)
+                    seq = last + 1
+                elif seq in readings:
+                    _follow(out, readings[seq], f"{epoch}/{seq}")
+                    seq += 1
+                else:
+                    out.wrong.append(f"{epoch}/{seq}: neither received nor declared")
+                    seq += 1
+        return out
+
+
+def _lose(out: Account, reason: str, count: int) -> None:
+    out.declared[reason] = out.declared.get(reason, 0) + count
+    if reason.startswith("device_reset"):
+        out.boots += 1
+        out.place = 0
+    else:
+        out.place += count
+
+
+def _follow(out: Account, values: dict, where: str) -> None:
+    out.readings += 1
+    if values.get("count") == 0 and out.place:
+        # it started anew and nothing of the boot before was lost
+        out.boots += 1
+        out.place = 0
+    number = out.place
+    out.place += 1
+    if values != expected(number) and len(out.wrong) < 20:
+        out.wrong.append(f"{where}: sample {number} is {values}")
+
+
+def expected(number: int) -> dict:
+    """What examples/cortex_m3 records under this number."""
+    if number % 10 == 9:
+        return {"temp": _f32(20.0 + _f32(number % 1000 * _f32(0.01)))}
+    if number % 100 == 50:
+        return {"door": bool(number // 100 % 2)}
+    return {"count": number}
+
+
+def _f32(value: float) -> float:
+    return struct.unpack("<f", struct.pack("<f", value))[0]
