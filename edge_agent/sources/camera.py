@@ -18,6 +18,7 @@ A camera that sends the same picture again gives no frame (`repeated` counts the
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -128,12 +129,16 @@ class Camera:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._stall_ns))
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self._say(packed(_settings(config, context)))
+        # a child that is gone already says so at the first read
+        with contextlib.suppress(OSError):
+            self._socket.sendall(packed(_settings(config, context)))
 
     def read(self, timeout_s: float) -> Sequence[Frame]:
         """At most one frame, stamped with the instant it was grabbed."""
         if self._owed:
-            self._say(CREDIT * self._owed)
+            # a child that has ended takes no more, but what it said before is still to be read
+            with contextlib.suppress(OSError):
+                self._socket.sendall(CREDIT * self._owed)
             self._owed = 0
         if not self._poll.poll(timeout_s * 1e3):
             self._child.drain()
@@ -148,12 +153,6 @@ class Camera:
 
     def close(self) -> None:
         self._child.kill()
-
-    def _say(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except OSError:
-            raise self._dead(f"the capture process is gone: {self._child.ended(1.0)}", _CHECK) from None
 
     def _take(self, message: FromChild) -> Frame | None:
         if isinstance(message, Ended):

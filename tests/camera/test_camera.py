@@ -201,6 +201,28 @@ def test_file_as_fast_as_possible_gives_every_frame_and_then_ends() -> None:
     assert spacing == {40_000_000}
 
 
+def test_frames_sent_before_the_end_are_not_lost_to_a_slow_reader(tmp_path: Path) -> None:
+    """The child may be gone before its last frames are taken."""
+    path = short_video(tmp_path, 2)
+    with opened({"file": str(path), "speed": "max"}) as (source, _):
+        assert source.read(10.0)[0].number == 0
+        end = time.monotonic() + 10
+        while source._child.alive and time.monotonic() < end:
+            time.sleep(0.01)
+        assert source.read(1.0)[0].number == 1
+        with pytest.raises(EndOfInput):
+            source.read(1.0)
+
+
+def short_video(tmp_path: Path, count: int) -> Path:
+    path = tmp_path / "short.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for n in range(count):
+        writer.write(np.full((48, 64, 3), n * 8, np.uint8))
+    writer.release()
+    return path
+
+
 @needs_bikes
 def test_file_in_real_time_keeps_its_pace() -> None:
     with opened({"file": str(BIKES)}) as (source, _):
@@ -219,11 +241,7 @@ def test_file_of_which_every_frame_counts_waits_for_its_reader() -> None:
 
 
 def test_looped_file_begins_again(tmp_path: Path) -> None:
-    path = tmp_path / "short.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for n in range(5):
-        writer.write(np.full((48, 64, 3), n * 8, np.uint8))
-    writer.release()
+    path = short_video(tmp_path, 5)
     with opened({"file": str(path), "speed": "max", "loop": True}) as (source, _):
         taken = frames(source, 12)
     assert [number_in(f) for f in taken] == [0, 1, 2, 3, 4] * 2 + [0, 1]

@@ -119,6 +119,7 @@ def test_breaker_opens_on_a_hanging_model_and_its_first_good_answer_closes_it(tm
         assert rig.predictions[-1].valid
 
 
+@pytest.mark.slow
 def test_model_that_never_answers_makes_the_lane_unavailable_and_leaves_no_process(tmp_path: Path) -> None:
     package = plain_package(tmp_path, onnx_bytes.endless(), deadline_ms=100)
     with LaneRig(package, breaker=Breaker(failures=2, cooldown_s=60)) as rig:
@@ -310,6 +311,21 @@ def test_worker_knows_no_secrets_and_is_last_in_line(plain: Path, monkeypatch: p
         assert "ai_edge_litert" not in maps
         sockets = [fd for fd in proc.joinpath("fd").iterdir() if "socket" in str(fd.readlink())]
         assert len(sockets) == 1
+
+
+def test_worker_reports_to_nobody_and_writes_nothing_at_home(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    with LaneRig(plain) as rig:
+        assert rig.ask(1, 2, 3, 4).valid
+        files = {str(fd.readlink()) for fd in Path(f"/proc/{rig.worker.pid}/fd").iterdir()}
+        assert not [name for name in files if name.startswith("/") and not name.startswith("/dev/")]
+        assert "onnxruntime" in str(rig.health.to_dict(0)["notes"]["backend"])
+    assert list(home.rglob("*")) == []
 
 
 def test_lane_that_waits_keeps_its_progress_fresh(tmp_path: Path) -> None:

@@ -37,7 +37,18 @@ with LaneRig(Path(sys.argv[2])) as rig:
 @pytest.mark.parametrize("state", ["idle", "busy"])
 def test_no_worker_outlives_an_agent_that_is_killed(tmp_path: Path, state: str) -> None:
     """Busy: in a model that never ends, where nobody looks at a socket."""
+    kill_agent(plain_package(tmp_path, onnx_bytes.endless(above=100), deadline_ms=60_000), state)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_hundred_killed_agents_leave_no_worker(tmp_path: Path) -> None:
     package = plain_package(tmp_path, onnx_bytes.endless(above=100), deadline_ms=60_000)
+    for _ in range(100):
+        kill_agent(package, "busy")
+
+
+def kill_agent(package: Path, state: str) -> None:
     argv = [sys.executable, "-c", AGENT, str(ROOT / "tests"), str(package), state]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as agent:
         assert agent.stdout is not None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
+
+# since 1.29 the library writes a device id and a database to the home directory and reports to its maker; what
+# turns that off at run time comes too late, so it is said before the import
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime as ort
