@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from edge_agent.links.bridge import BridgeLink
 from edge_agent.links.serial import SerialSettings
 from edge_agent.links.serial_link import SerialLink, SerialPort
+
+if TYPE_CHECKING:
+    from edge_agent.links.bridge import BridgeLink
 
 
 class Links:
@@ -28,5 +31,8 @@ class Links:
 
     def bridge(self, device: str) -> BridgeLink:
         """The firmware bridge at this port, opened by its source."""
+        # its wire format is a fifth of the agent's start, and most sites have no board
+        from edge_agent.links.bridge import BridgeLink  # noqa: PLC0415
+
         with self._lock:
             return self._bridges.setdefault(device, BridgeLink())
