@@ -36,9 +36,9 @@ FAULTS = {
 
 
 def life(seed: int, rate_hz: float, faults: Sequence[Fault] = (), *, stops: bool = True) -> Array:
-    """One motor's life, float32 (n, channels); it is switched off and on again now and then."""
+    """One motor's life, float32 (n, channels): small or large (5 to 90 s), switched off and on again now and then."""
     rng = Random(f"life {seed} {rate_hz}")
-    motor = InstrumentedMotor(seed, faults, thermal_s=rng.uniform(20.0, 90.0))
+    motor = InstrumentedMotor(seed, faults, thermal_s=5.0 * 18.0 ** rng.random())
     rows, switch_s = [], rng.uniform(40.0, 120.0)
     for _ in range(round(_LIFE_S[rate_hz] * rate_hz)):
         values = motor.sample(1 / rate_hz)
