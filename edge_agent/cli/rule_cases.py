@@ -83,23 +83,22 @@ class _CaseRun:
         outputs = [f"{name}.{output}" for name, lane in self._lanes.items() for output in lane.outputs]
         self._settable = fields + outputs
         self._number = 0
-        self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self) -> list[Effect]:
         """Every model serves, every part works."""
         start = Stamp(0, 0)
-        self._engine.handle(Tick(start))
-        for name in self._lanes:
-            self._engine.handle(LaneChange(name, "trusted", start))
-        for name in self._plan.health:
-            self._engine.handle(HealthChange(name, True, start))
+        events: list[Event] = [Tick(start)]
+        events += [LaneChange(name, "trusted", start) for name in self._lanes]
+        events += [HealthChange(name, True, start) for name in self._plan.health]
+        return [effect for event in events for effect in self._engine.handle(event)]
 
     def failures(self) -> Iterator[str]:
-        before_ns = 0
+        earlier, before_ns = self._begin(), 0
         for step in self._case.steps:
             now_ns = self._time(step, before_ns)
             before_ns = now_ns
-            effects = self._until(now_ns)
+            effects = earlier + self._until(now_ns)
+            earlier = []
             for event in self._events(step, Stamp(now_ns, now_ns)):
                 effects += self._engine.handle(event)
             yield from self._differences(step, effects)

@@ -20,6 +20,7 @@ from inference.packages import (
 )
 
 from cli.command import ROOT, Done, edge_agent, in_process
+from cli.test_status import keys_documented
 
 pytestmark = pytest.mark.skipif(not MODELS.exists(), reason="../shared/data/models is not here")
 TEMPERATURES = DATA / "timeseries" / "machine_temperature_system_failure.csv"
@@ -46,6 +47,7 @@ def infer(*arguments: str | Path) -> dict[str, Any]:
 @pytest.mark.parametrize(("picture", "person"), [("china.jpg", 0.035), ("flower.jpg", 0.047)])
 def test_scores_of_a_picture_are_the_known_ones(packages: Path, picture: str, person: float) -> None:
     told = infer(packages / "vww", IMAGES / picture)
+    assert keys_documented("infer") >= told.keys()
     assert told["detail"]["scores"]["person"] == pytest.approx(person, abs=0.005)
     assert told["outputs"]["label"] == "no_person"
     assert told["model"]["version"] == "1.0.0"

@@ -165,6 +165,14 @@ def test_case_that_fails_says_when_what_and_what_the_rule_knew(site: Path) -> No
     assert told["cases"][0]["failures"][1].startswith("at 15s: actions were")
 
 
+def test_rule_that_acts_at_the_start_does_so_in_the_first_step(site: Path) -> None:
+    site.write_text(site.read_text() + '[[rule]]\nid = "on"\nwhen = "health.press"\nlatch = true\n'
+                    'actions = [{ set = "press.lamp", value = 1 }]\n')  # fmt: skip
+    first = '[[case]]\nname = "x"\n[[case.steps]]\nat = "1s"\nactions = ["press.lamp = 1"]\n'
+    done = run(site, first + '[[case.steps]]\nat = "2s"\nactions = []\n')
+    assert done.code == 0, done
+
+
 CASE = '[[case]]\nname = "x"\n[[case.steps]]\nat = "1s"\n'
 
 
