@@ -8,18 +8,16 @@ later is a gap.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 from edge_agent.alerts import NEVER
 from edge_agent.decisions import Decider, Hold
 from edge_agent.lane_state import LaneState, rung_of
 from edge_agent.model_input import ModelInput
-from edge_agent.plan import FieldPlan, Plan, WindowPlan
+from edge_agent.plan import FieldPlan, Plan
 from edge_agent.rules.values import UNKNOWN, admit
-from edge_agent.signals.windows import Window, make_window
+from edge_agent.signal_table import SignalTable
 from edge_agent.types import (
     Alert,
     Command,
@@ -40,9 +38,6 @@ from edge_agent.types import (
     Tick,
     Value,
 )  # fmt: skip
-
-_STEPS = 32
-"""A window that hears nothing new is looked at again this often within its length."""
 
 
 class _Field:
@@ -79,38 +74,20 @@ class _Stream:
         self.inputs: list[_Input] = []
 
 
-class _Sliding:
-    """A window and the slot that shows it."""
-
-    __slots__ = ("plan", "step_ns", "waiting", "window")
-
-    def __init__(self, plan: WindowPlan, window: Window) -> None:
-        self.plan = plan
-        self.window = window
-        # the moment of absence is exact; any other value may move in steps
-        self.step_ns = 0 if plan.fn == "absent" else plan.window.ns // _STEPS
-        self.waiting = False
-
-
 class Engine:
     """State of one run. `epoch` names the numbering; it enters effects and nothing else."""
 
     def __init__(self, plan: Plan, *, epoch: str) -> None:
         self.epoch = epoch
-        self.values: list[Any] = [UNKNOWN] * plan.size
         self.rung = "full"
         self._plan = plan
         self._now = Stamp(0, 0)
         self._out: list[Effect] = []
-        self._dirty: set[int] = set()
-        self._deadlines: list[tuple[int, int, Callable[[Any], None], Any]] = []
-        self._order = count()
+        self._signals = SignalTable(plan.size, plan.windows)
+        self.values = self._signals.values
         self._streams: dict[str, _Stream] = {}
         self._lanes = {lane.spec.name: LaneState(lane) for lane in plan.lanes}
-        self._windows: dict[int, list[_Sliding]] = {}
         self._decider = Decider(plan, self.values, epoch)
-        # every rule is looked at once at the start: one that nothing changes may still have to act
-        self._dirty.update(range(plan.size))
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Reading: self._reading, Prediction: self._prediction, HealthChange: self._health, LaneChange: self._lane,
             Lost: self._lost, Receipt: self._receipt, Tick: self._tick, Command: self._command,
@@ -125,13 +102,14 @@ class Engine:
         """What follows from `event`. Never raises for what an event says."""
         if event.stamp.mono_ns >= self._now.mono_ns:
             self._now = event.stamp
+            self._signals.now_ns = event.stamp.mono_ns
         if not self._started:
             self._start()
         self._out = out = list[Effect]()
         self._handlers[type(event)](event)
-        if self._dirty:
+        if self._signals.dirty:
             self._decide()
-        first_ns = self._deadlines[0][0] if self._deadlines else NEVER
+        first_ns = self._signals.due_ns()
         rules_ns = self._decider.due_ns
         self._due_ns = first_ns if first_ns < rules_ns else rules_ns
         return out
@@ -145,10 +123,6 @@ class Engine:
     def _build(self) -> None:
         for field in self._plan.fields:
             self._stream(field.stream).fields[field.name] = _Field(field)
-        for window in self._plan.windows:
-            of = window.window
-            made = make_window(window.fn, window_ns=of.ns or None, count=of.readings or None, p=window.argument)
-            self._windows.setdefault(window.of, []).append(_Sliding(window, made))
         for lane in self._plan.lanes:
             if lane.fields:
                 spec = lane.spec
@@ -158,62 +132,15 @@ class Engine:
     def _start(self) -> None:
         """At the first event: absence is counted from here, and rules see what is known at rest."""
         self._started = True
-        for windows in self._windows.values():
-            for sliding in windows:
-                self._slide(sliding)
+        self._signals.start()
         for lane in self._lanes.values():
-            self._set(lane.plan.trust, lane.trust)
-            self._set(lane.plan.trusted, False)
+            self._signals.set(lane.plan.trust, lane.trust)
+            self._signals.set(lane.plan.trusted, False)
         self.rung = rung_of(self._lanes.values())
-        self._set(self._plan.rung, self.rung)
+        self._signals.set(self._plan.rung, self.rung)
 
     def _stream(self, name: str) -> _Stream:
         return self._streams.setdefault(name, _Stream())
-
-    # -- signals ---------------------------------------------------------------------------------------------------
-
-    def _set(self, slot: int, value: Any) -> None:
-        if self.values[slot] != value:
-            self.values[slot] = value
-            self._dirty.add(slot)
-
-    def _sample(self, slot: int, mono_ns: int, value: Any) -> None:
-        """A new value of a signal, and of every window over it."""
-        self._set(slot, value)
-        windows = self._windows.get(slot)
-        if windows is not None:
-            for sliding in windows:
-                sliding.window.push(mono_ns, value)
-                self._slide(sliding)
-
-    def _miss(self, slot: int, mono_ns: int) -> None:
-        """A reading came, but nothing that can be used: the signal is unknown, and not absent."""
-        self._set(slot, UNKNOWN)
-        for sliding in self._windows.get(slot, ()):
-            if sliding.plan.fn == "absent":
-                sliding.window.push(mono_ns, 0.0)
-                self._slide(sliding)
-
-    def _slide(self, sliding: _Sliding) -> None:
-        now_ns = self._now.mono_ns
-        value = sliding.window.value(now_ns)
-        slot = sliding.plan.slot
-        if value is None:
-            self._set(slot, UNKNOWN)
-        else:
-            self._sample(slot, now_ns, int(value) if sliding.plan.whole else value)
-        if not sliding.waiting:
-            change_ns = sliding.window.next_change(now_ns)
-            if change_ns is not None:
-                sliding.waiting = True
-                self._wake_at(max(change_ns, now_ns + sliding.step_ns), self._slide_again, sliding)
-
-    def _slide_again(self, sliding: _Sliding) -> None:
-        sliding.waiting = False
-        self._slide(sliding)
-
-    def _wake_at(self, mono_ns: int, call: Callable[[Any], None], what: Any) -> None:
-        heapq.heappush(self._deadlines, (mono_ns, next(self._order), call, what))
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -246,24 +173,22 @@ class Engine:
         if mono_ns >= field.last_ns:
             field.last_ns = mono_ns
             if value is UNKNOWN:
-                self._miss(slot, mono_ns)
+                self._signals.miss(slot, mono_ns)
             else:
-                self._sample(slot, mono_ns, value)
+                self._signals.sample(slot, mono_ns, value)
                 if not field.expiring:
                     field.expiring = True
-                    self._wake_at(mono_ns + field.plan.stale_ns, self._expire_field, field)
+                    self._signals.wake_at(mono_ns + field.plan.stale_ns, self._expire_field, field)
         elif value is not UNKNOWN:
-            for sliding in self._windows.get(slot, ()):
-                sliding.window.push(mono_ns, value)
-                self._slide(sliding)
+            self._signals.late(slot, mono_ns, value)
 
     def _expire_field(self, field: _Field) -> None:
         due_ns = field.last_ns + field.plan.stale_ns
         field.expiring = due_ns > self._now.mono_ns
         if field.expiring:
-            self._wake_at(due_ns, self._expire_field, field)
+            self._signals.wake_at(due_ns, self._expire_field, field)
         else:
-            self._set(field.plan.slot, UNKNOWN)
+            self._signals.set(field.plan.slot, UNKNOWN)
 
     def _row(self, rows: _Input, stream: _Stream, seq: int, reading: Reading) -> None:
         good = [_good(reading, name, stream.fields[name].plan) for name in rows.fields]
@@ -284,7 +209,7 @@ class Engine:
             self._outputs(lane, prediction)
         if prediction.valid and not lane.expiring:
             lane.expiring = True
-            self._wake_at(lane.stale_at(), self._expire_lane, lane)
+            self._signals.wake_at(lane.stale_at(), self._expire_lane, lane)
         self._show_trust(lane, prediction.error)
 
     def _outputs(self, lane: LaneState, prediction: Prediction) -> None:
@@ -292,19 +217,19 @@ class Engine:
         for name, slot in lane.plan.outputs.items():
             value = lane.admitted(name, prediction) if prediction.valid else UNKNOWN
             if value is UNKNOWN:
-                self._miss(slot, mono_ns)
+                self._signals.miss(slot, mono_ns)
             else:
-                self._sample(slot, mono_ns, value)
+                self._signals.sample(slot, mono_ns, value)
 
     def _expire_lane(self, lane: LaneState) -> None:
         due_ns = lane.stale_at()
         lane.expiring = due_ns > self._now.mono_ns
         if lane.expiring:
-            self._wake_at(due_ns, self._expire_lane, lane)
+            self._signals.wake_at(due_ns, self._expire_lane, lane)
             return
         lane.fresh = False
         for slot in lane.plan.outputs.values():
-            self._set(slot, UNKNOWN)
+            self._signals.set(slot, UNKNOWN)
         self._show_trust(lane, "no fresh prediction")
 
     def _lane(self, change: LaneChange) -> None:
@@ -312,25 +237,25 @@ class Engine:
         lane.change(change.trust)
         if lane.withdrawn:
             for slot in lane.plan.outputs.values():
-                self._set(slot, UNKNOWN)
+                self._signals.set(slot, UNKNOWN)
         self._show_trust(lane, change.reason)
 
     def _show_trust(self, lane: LaneState, reason: str) -> None:
-        self._set(lane.plan.trust, lane.trust)
-        self._set(lane.plan.trusted, lane.trust == "trusted")
+        self._signals.set(lane.plan.trust, lane.trust)
+        self._signals.set(lane.plan.trusted, lane.trust == "trusted")
         self._out.extend(self._decider.lane_alert(lane, reason, self._now))
         rung = rung_of(self._lanes.values())
         if rung == self.rung:
             return
         self.rung = rung
-        self._set(self._plan.rung, rung)
+        self._signals.set(self._plan.rung, rung)
         text = f"rung {rung}: {lane.plan.spec.name} is {lane.trust}" + (f": {reason}" if reason else "")
         self._out.extend(self._decider.rung_alert(rung, text, self._now))
 
     def _health(self, change: HealthChange) -> None:
         slot = self._plan.health.get(change.part)
         if slot is not None:
-            self._set(slot, change.up)
+            self._signals.set(slot, change.up)
         if change.alert or change.up:
             self._out.extend(self._decider.health_alert(change, self._now))
 
@@ -349,15 +274,12 @@ class Engine:
 
     def _tick(self, tick: Tick) -> None:  # noqa: ARG002 - it is its stamp, which is taken already
         now_ns = self._now.mono_ns
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now_ns:
-            _, _, call, what = heapq.heappop(deadlines)
-            call(what)
+        self._signals.run_due()
         if self._decider.due_ns <= now_ns:
             self._decide()
 
     def _decide(self) -> None:
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._signals.dirty = self._signals.dirty, set()
         self._out.extend(self._decider.step(dirty, self._now, self.rung, self._lanes))
 
     def raised(self) -> list[Alert]:

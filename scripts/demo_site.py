@@ -60,7 +60,7 @@ window = "2s"
 
 [[rule]]                         # decides with or without a model
 id = "overheat"
-when = "motor.temp_3s > 85 || (bearing.score > 20.0 && motor.temp_3s > 80)"
+when = "motor.temp_3s > 85 || (bearing.over && motor.temp_3s > 80)"
 for = "500ms"
 clear = "motor.temp_3s < 70"
 otherwise = "motor.temp > 85"

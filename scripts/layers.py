@@ -21,7 +21,7 @@ LAYERS: list[list[str]] = [
     ["contract", "config"],
     ["links", "signals", "rules", "trust"],
     ["sources", "inference", "actuators", "store", "uplink"],
-    ["engine plan decisions alerts lane_state model_input"],
+    ["engine plan decisions alerts lane_state model_input signal_table"],
     ["supervisor api runner inbox source_body event_log"],
     ["drill", "fleet", "packages"],
     ["agent assembly drivers context control"],
