@@ -26,7 +26,7 @@ class InferTaker(Protocol):
 
 
 class Runner:
-    """ports.Body of the engine. Its effects leave in this order: actions, model inputs, records.
+    """ports.Body of the engine. Actions and model inputs leave at once, records with those of the same slice.
 
     `unpaced` (every source is a replay or simulated, as fast as possible): time is what events say, nobody is
     dropped, and lanes and the store hold the engine back.
@@ -94,37 +94,32 @@ class Runner:
             self._handle([Tick(now)])
 
     def _turn(self, feed: Feed) -> None:
-        events = feed.take()
-        self._handle(events)
-        if self._unpaced:
-            return
-        now_ns = self._clock.mono_ns()
-        add = self.latency.add_us
-        for event in events:
-            if type(event) is Reading:
-                add((now_ns - event.stamp.mono_ns) // 1000)
+        self._handle(feed.take())
 
     def _handle(self, events: list[Event]) -> None:
         engine = self._engine
         taken: list[Event] = []
-        effects: list[Effect] = []
+        kept: list[Effect] = []
         for event in events:
             while (deadline := engine.next_deadline()) <= event.stamp.mono_ns:
                 tick = Tick(_at(event.stamp, max(deadline, self.now.mono_ns)))
                 taken.append(tick)
-                effects += engine.handle(tick)
+                self._send(engine.handle(tick), kept)
                 self.now = tick.stamp
             taken.append(event)
-            effects += engine.handle(event)
+            self._send(engine.handle(event), kept)
             if event.stamp.mono_ns > self.now.mono_ns:
                 self.now = event.stamp
+            if type(event) is Reading and not self._unpaced:
+                self.latency.add_us((self._clock.mono_ns() - event.stamp.mono_ns) // 1000)
         self.handled += len(events)
-        self._send(effects)
+        if kept:
+            self._keep(kept)
         for sink in self._sinks:
             sink.append(taken)
 
-    def _send(self, effects: list[Effect]) -> None:
-        kept: list[Effect] = []
+    def _send(self, effects: list[Effect], kept: list[Effect]) -> None:
+        """Actions and model inputs do not wait for the events that were taken together with theirs."""
         for effect in effects:
             kind = type(effect)
             if kind is Act:
@@ -135,8 +130,6 @@ class Runner:
                 kept.append(effect)
                 if kind is Decision or kind is Alert:
                     self._watch(effect)  # type: ignore[arg-type]
-        if kept:
-            self._keep(kept)
 
     def _act(self, act: Act) -> None:
         self._actuators[act.actuator].submit(act)
