@@ -97,19 +97,18 @@ class BridgeLink:
             else:
                 self._session.commit(place)
 
-    def heard(self, events: Sequence[Event]) -> list[Event]:
-        """After each step: wakes who waits to command, and takes the ends of commands out."""
+    def heard(self, events: Sequence[Event]) -> None:
+        """After each step: wakes who waits to command, and who waits for a command's end."""
         ends = [event for event in events if isinstance(event, CommandEnded)]
         listening = self._is_listening()
         if not ends and listening == self._listening:
-            return list(events)
+            return
         with self._changed:
             self._listening = listening
             for end in ends:
                 if end.id in self._ended:
                     self._ended[end.id] = end
             self._changed.notify_all()
-        return [event for event in events if not isinstance(event, CommandEnded)]
 
     def _is_listening(self) -> bool:
         """Whether a command can be sent: the device has said hello, and a deadline can be put on its clock."""
@@ -179,7 +178,9 @@ class BridgePort:
         """What happened, after at most `timeout_s`. Raises Retryable once the port is gone."""
         if not self._link.connected:
             raise _down(self.settings, self._link)
-        return self._owner.heard(self._link.step(timeout_s))
+        events = self._link.step(timeout_s)
+        self._owner.heard(events)
+        return events
 
     def give(self, cursor: Cursor) -> int:
         """As BridgeLink.give."""

@@ -9,6 +9,9 @@ from edge_agent.links.serial import SerialSettings
 from edge_agent.links.serial_link import SerialLink, SerialPort
 
 if TYPE_CHECKING:
+    from edge_agent.links.modbus import ModbusBus, ModbusPort, ModbusSettings
+
+if TYPE_CHECKING:
     from edge_agent.links.bridge import BridgeLink
 
 
@@ -18,6 +21,7 @@ class Links:
     def __init__(self) -> None:
         self._serial: dict[str, SerialLink] = {}
         self._bridges: dict[str, BridgeLink] = {}
+        self._buses: dict[str, ModbusBus] = {}
         self._lock = Lock()
 
     def serial(self, settings: SerialSettings, *, reading: bool = False) -> SerialPort:
@@ -36,3 +40,11 @@ class Links:
 
         with self._lock:
             return self._bridges.setdefault(device, BridgeLink())
+
+    def modbus(self, settings: ModbusSettings) -> ModbusPort:
+        """A share of the bus, opened now or shared. Raises as `serial`, and ImportError without the extra."""
+        from edge_agent.links.modbus import ModbusBus  # noqa: PLC0415 - an optional extra
+
+        with self._lock:
+            bus = self._buses.setdefault(settings.where, ModbusBus())
+        return bus.join(settings)

@@ -74,6 +74,7 @@ class SerialBridge:
         self._counters = context.counters
         self._port = port
         self._fields: BridgeFields | None = None
+        self._abandoned = False
         self._failure: Retryable | Rejected | None = None
         self._hello_due_s = monotonic() + _HELLO_S
         self._handlers: dict[type[Any], Callable[[Any, list[Item]], None]] = {
@@ -81,7 +82,7 @@ class SerialBridge:
             bridge.Restarted: self._restarted, bridge.SafeState: self._safe_state, bridge.LogLine: self._log_line,
             bridge.HealthReport: self._health, bridge.Silent: self._silent, bridge.Incompatible: self._incompatible,
             bridge.WrongDevice: self._wrong_device, bridge.ClockJumped: self._clock_jumped,
-            bridge.LineQuality: self._line_quality,
+            bridge.LineQuality: self._line_quality, bridge.CommandEnded: self._command_ended,
         }  # fmt: skip
 
     def read(self, timeout_s: float) -> Sequence[Item]:
@@ -183,7 +184,15 @@ class SerialBridge:
             reason += f", after {event.silent_us / 1e6:.2f} s without this host"
         if event.unplaced:
             reason += f"; not in place: {', '.join(event.unplaced)}"
-        items.append(self._part("safe_state", not (abandoned or event.unplaced), reason, self._now()))
+        self._abandoned = abandoned or bool(event.unplaced)
+        items.append(self._part("safe_state", not self._abandoned, reason, self._now()))
+
+    def _command_ended(self, event: bridge.CommandEnded, items: list[Item]) -> None:
+        """The first command that is carried out ends the safe state; the device does not say so again."""
+        if event.outcome is bridge.Outcome.DONE and self._abandoned:
+            self._abandoned = False
+            self._counters.note("safe_state", "no")
+            items.append(self._part("safe_state", True, "", self._now()))
 
     def _log_line(self, event: bridge.LogLine, items: list[Item]) -> None:  # noqa: ARG002
         self._counters.count(f"log_{event.level}")

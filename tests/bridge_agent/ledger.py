@@ -28,6 +28,7 @@ class Subscriber:
         self._readings: dict[str, dict[int, dict]] = {}
         self._gaps: dict[str, dict[int, tuple[int, str]]] = {}
         self.units: dict[str, str] = {}
+        self.bad_fields: set[str] = set()
 
     def take(self, row: messages.RowMessage) -> None:
         if isinstance(row, messages.Tele):
@@ -42,8 +43,14 @@ class Subscriber:
     def _segment(self, epoch: str, segment: messages.Segment) -> None:
         readings = self._readings.setdefault(epoch, {})
         self.units |= {name: channel.u for name, channel in segment.ch.items()}
+        self.bad_fields |= {name for name, channel in segment.ch.items() if channel.q}
         for i in range(segment.n):
             readings[segment.seq0 + i] = {n: c.x[i] for n, c in segment.ch.items() if c.x[i] is not None}
+
+    def column(self, name: str) -> list[tuple[int, object]]:
+        """(number, value) of a field that came in one epoch."""
+        (readings,) = self._readings.values()
+        return [(seq, values[name]) for seq, values in sorted(readings.items()) if name in values]
 
     @property
     def epochs(self) -> int:

@@ -1,0 +1,1 @@
+"""Modbus: the driver against pymodbus' own servers, and against slaves that misbehave."""
