@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import signal
@@ -220,6 +221,8 @@ class Agent:
             signal.signal(number, lambda *_: self.supervisor.ask_stop())
         try:
             self._start()
+            # a collection of all that was imported and built would hold every thread for 15 ms
+            gc.freeze()
             self.supervisor.serve(_TURN_S, self._on_turn)
         finally:
             self._stop()
