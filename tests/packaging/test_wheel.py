@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_installed_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=120)
-    # what the wheel needs, without asking a package index; .pth files of that folder, an editable one too, do not count
+    # what the wheel needs, without asking a package index; .pth files of that folder do not count
     site = Path(sysconfig.get_path("purelib", vars={"base": str(venv)}))
     (site / "needs.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
