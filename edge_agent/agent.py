@@ -135,14 +135,12 @@ class Agent:
         self.committed = Tally()
 
     def _build_lanes(self) -> dict[str, Lane]:
-        workers: dict[str, WorkerProcess] = {}
-        lanes = {}
+        memory_mb: dict[str, int] = {}
         for model in self.site.model:
-            shared = model.worker or f"lane {model.name}"
-            if shared not in workers:
-                workers[shared] = WorkerProcess(spawner=self.supervisor.spawner, memory_mb=model.memory_mb)
-            lanes[model.name] = self._lane(model, workers[shared])
-        return lanes
+            memory_mb[_worker(model)] = max(memory_mb.get(_worker(model), 0), model.memory_mb)
+        spawner = self.supervisor.spawner
+        workers = {name: WorkerProcess(spawner=spawner, memory_mb=most) for name, most in memory_mb.items()}
+        return {model.name: self._lane(model, workers[_worker(model)]) for model in self.site.model}
 
     def _lane(self, model: ModelConfig, worker: WorkerProcess) -> Lane:
         package = self.assembly.packages[model.name]
@@ -348,6 +346,11 @@ class Agent:
         self._ring.freeze(folder / f"{time.time_ns() // 1_000_000:015d}.events")
         for old in sorted(folder.glob("*.events"))[:-_INCIDENTS]:
             old.unlink()
+
+
+def _worker(model: ModelConfig) -> str:
+    """Models that name the same worker share one; a space keeps the others out of their names."""
+    return model.worker or f"lane {model.name}"
 
 
 def _unpaced(source: SourceConfig) -> bool:
