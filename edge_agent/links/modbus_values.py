@@ -17,6 +17,8 @@ Slave = Annotated[int, Meta(ge=0, le=247)]
 
 _FORMATS = {"u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f"}
 _BIT_TABLES = ("coil", "discrete")
+_STEP = 1e-6
+"""Of a step of the scale: what the arithmetic may be off."""
 
 
 class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,9 +77,13 @@ def encode(register: Register, value: Value) -> list[int]:
         if value not in (0, 1):
             raise Rejected(f"{value!a} is not on or off", hint="give true or false")
         return [int(value)]
-    scaled = (value - register.offset) / register.scale
+    scaled: float = (value - register.offset) / register.scale
+    if register.type != "f32":
+        if abs(scaled - round(scaled)) > _STEP:
+            raise Rejected(f"{value!a} is no whole number of steps of {register.scale:g}", hint="round it")
+        scaled = round(scaled)
     try:
-        data = struct.pack(_FORMATS[register.type], scaled if register.type == "f32" else round(scaled))
+        data = struct.pack(_FORMATS[register.type], scaled)
     except (struct.error, OverflowError) as e:
         raise Rejected(f"{value!a} does not fit into {register.type} with scale {register.scale:g}") from e
     words = [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]

@@ -8,10 +8,11 @@ from edge_agent.types import Quality, Reading, Stamp, Value
 from firmware_bridge.events import Batch
 
 
-def readings_of(batch: Batch, fields: BridgeFields, stream: str, now: Stamp) -> list[Reading]:
+def readings_of(batch: Batch, fields: BridgeFields, stream: str, now: Stamp, last_ns: int) -> list[Reading]:
     """One for each sample: nothing of a batch is left out, or its numbers would not add up.
 
-    A sample of a stream that cannot be used is a reading without a field.
+    A sample of a stream that cannot be used is a reading without a field. The order of samples is certain, their
+    times only within an error: within it, none is earlier than the one before it, which was at `last_ns`.
     """
     boot, following = batch.cursor.boot, batch.first + 1
     lead_ns = now.wall_ns - now.mono_ns
@@ -21,6 +22,9 @@ def readings_of(batch: Batch, fields: BridgeFields, stream: str, now: Stamp) -> 
         mono_ns = batch.received_ns
         if batch.offset_ns is not None:
             mono_ns = min(mono_ns, batch.device_us[i] * 1000 + batch.offset_ns)
+        if mono_ns < last_ns <= mono_ns + 2 * batch.error_ns:
+            mono_ns = last_ns
+        last_ns = mono_ns
         stamp = Stamp(mono_ns, mono_ns + lead_ns, now.quality, now.boot)
         name = names[index] if index < known else ""
         values: dict[str, Value | None] = {name: batch.values[i]} if name else {}

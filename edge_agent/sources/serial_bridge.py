@@ -75,6 +75,7 @@ class SerialBridge:
         self._port = port
         self._fields: BridgeFields | None = None
         self._abandoned = False
+        self._last_ns = 0
         self._failure: Retryable | Rejected | None = None
         self._hello_due_s = monotonic() + _HELLO_S
         self._handlers: dict[type[Any], Callable[[Any, list[Item]], None]] = {
@@ -159,7 +160,9 @@ class SerialBridge:
     def _batch(self, batch: bridge.Batch, items: list[Item]) -> None:
         if self._fields is not None:
             self._port.give(batch.cursor)
-            items += readings_of(batch, self._fields, self._context.name, self._now())
+            readings = readings_of(batch, self._fields, self._context.name, self._now(), self._last_ns)
+            self._last_ns = readings[-1].stamp.mono_ns
+            items += readings
             if any(batch.quality):
                 self._counters.count("bad_samples", sum(map(bool, batch.quality)))
 

@@ -42,7 +42,7 @@ def _open_apply_close(actuator_kind, keys, context):
 def test_a_receipt_says_which_action_is_done(actuator_kind, context, tmp_path):
     with actuator_kind.working(tmp_path) as keys:
         actuator = actuator_kind.module.open(actuator_kind.config(keys), context)
-        for number, value in enumerate((1, 0, True, 0.5, "ON")):
+        for number, value in enumerate(getattr(actuator_kind.case, "VALUES", (1, 0, True, 0.5, "ON"))):
             receipt = actuator.apply(act(context, number, value), 5.0)
             assert isinstance(receipt, Receipt)
             assert (receipt.action_id, receipt.actuator, receipt.done) == (number, context.name, True)
