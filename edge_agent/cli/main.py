@@ -24,6 +24,7 @@ COMMANDS = {
     "alert": "Acknowledge an alert.",
     "infer": "Run a model package once on a file.",
     "replay": "Feed a recorded event log through the engine again.",
+    "ports": "Find serial devices, who holds them, and what speaks there.",
     "version": "Show the versions of the agent and of what it runs on.",
 }
 

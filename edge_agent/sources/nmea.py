@@ -68,6 +68,12 @@ def place_problem(place: str) -> str:
     return ""
 
 
+def places_of(name: str) -> list[str]:
+    """All places in a sentence with this name and talker (`SDDPT`); none where pynmea2 does not know it."""
+    known = None if _is_free(name) else _sentence_class(name)
+    return [f"{name[-3:]}.{attribute}" for attribute in known.name_to_idx] if known else []
+
+
 def kind_of(place: str) -> str:
     """The type of a field taken from there: double, int, bool or string."""
     sentence, _, attribute = place.partition(".")
