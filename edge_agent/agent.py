@@ -28,6 +28,7 @@ from edge_agent.control import Control, Tally
 from edge_agent.drivers import driver
 from edge_agent.durations import parse_duration
 from edge_agent.engine import Engine
+from edge_agent.errors import ExitCode, Fatal
 from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.inference.lane import Lane, LaneOptions
@@ -35,6 +36,7 @@ from edge_agent.inference.manifest import ImageInput
 from edge_agent.inference.package import Package
 from edge_agent.inference.worker_process import WorkerProcess
 from edge_agent.links.registry import Links
+from edge_agent.narrator import Narrator
 from edge_agent.ports import Clock, FieldSpec, Inbound
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
@@ -47,7 +49,7 @@ from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.build import make_uplink
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("edge_agent")
 
 _SWITCH_S = 1e-4
 """With the default of 5 ms a busy Python thread pushes the p99 of a hop between threads from 2 to 17 ms."""
@@ -91,6 +93,7 @@ class Agent:
         self._started_s = time.monotonic()
         self._health_due_s = 0.0
         self._incident_asked = threading.Event()
+        self._narrator = Narrator(self.health)
         self._build(record)
 
     # -- building --------------------------------------------------------------------------------------------------
@@ -195,6 +198,9 @@ class Agent:
         )  # fmt: skip
         size = self.site.agent.event_log_mb * 1_000_000
         self._ring = event_log.Ring(run_dir / "events", head(whole=False), size)
+        if record and record.exists():
+            hint = "give the name of a new file"
+            raise Fatal(f"{record} is there already", hint=hint, exit_code=ExitCode.CONFIGURATION)
         self._record = event_log.Recorder(record, head(whole=True)) if record else None
         self._sinks: list[event_log.EventSink] = [self._ring]
         if self._record:
@@ -240,10 +246,13 @@ class Agent:
         supervisor.start(self.api)
         for source in self.sources.values():
             supervisor.start(source)
+        sources = ", ".join(self.sources) or "none"
+        log.info("%s started, epoch %s; sources: %s", self.site.agent.gateway, self.writer.epoch, sources)
         notify_systemd("READY=1")
 
     def _on_turn(self) -> None:
         now = time.monotonic()
+        self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + _HEALTH_S
             self.uplink.publish_latest("health", msgspec.json.encode(self.control.health_document()))
@@ -264,8 +273,10 @@ class Agent:
         left += stop([a.name for a in self.actuators.values()])
         self.store.flush(5.0)
         left += stop(["uplink", "api", "store"])
+        self._narrator.tell()
         if left:
             log.warning("did not stop in time: %s", ", ".join(left))
+        log.info("stopped after %d readings", self.committed.readings)
 
     def _settle(self) -> None:
         """The end of a replay: lanes answer what they have, and what is committed is delivered while that works."""
@@ -337,8 +348,10 @@ class Agent:
         """The engine's thread: must be quick."""
         if self._record:
             self._record.decided(item)
-        if isinstance(item, Alert) and item.state == "raised":
-            self._incident_asked.set()
+        if isinstance(item, Alert):
+            self._narrator.hear(item)
+            if item.state == "raised":
+                self._incident_asked.set()
 
     def _freeze(self) -> None:
         folder = Path(self.site.agent.data_dir) / "incidents"

@@ -74,7 +74,10 @@ def _packages(site: Site, problems: list[Problem]) -> dict[str, Package]:
         try:
             package = load_package(site.package_directory(model))
         except Rejected as e:
-            problems.append(site.problem(("model", i, "package"), e.message, e.hint))
+            problem = site.problem(("model", i, "package"), e.message, e.hint)
+            # it takes the place of a warning that the loader had about the same key
+            problems[:] = [p for p in problems if (p.line, p.key) != (problem.line, problem.key)]
+            problems.append(problem)
         except Outside:
             continue  # said already, with its hint
         else:

@@ -78,7 +78,10 @@ class Recorder:
         self._decisions: BufferedWriter = decisions_of(path).open("wb")
 
     def append(self, events: Sequence[Event]) -> None:
+        """Handed to the system at once: what an agent that is killed had recorded is there."""
         self._file.write(self._framer.framed(events))
+        self._file.flush()
+        self._decisions.flush()
 
     def decided(self, item: Decision | Alert) -> None:
         self._decisions.write(decision_line(item))

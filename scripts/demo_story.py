@@ -23,6 +23,8 @@ class Seen:
 
     phase: str = "starting"
     events: list[str] = field(default_factory=list)
+    told: int = 0
+    """How many of the events were shown as lines."""
     status: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, list[int]] = field(default_factory=dict)
     """Latency histogram of the rules at named moments."""
@@ -72,7 +74,7 @@ class Story:
         self._broker.kill()
         yield from self._phase("no network", 0.20)
         self._say("the motor overheats")
-        self._device.fault(kind="overheating", severity=0.9, duration_s=self._seconds * 0.15)
+        self._device.fault(kind="overheating", severity=0.9, duration_s=max(self._seconds * 0.15, 10.0))
         yield from self._phase("no network, motor overheats", 0.38)
         self._say("the broker is back")
         self._broker.start()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from demo_story import Seen
+from demo_story import Seen, Story
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -19,30 +19,30 @@ _EVERY_S = 5.0
 _GOOD = {True: ("OK", "green"), False: ("DOWN", "red"), None: ("…", "yellow")}
 
 
-def show(steps: Iterable[Seen], *, began_s: float, seconds: float) -> None:
+def show(steps: Iterable[Seen], story: Story, *, seconds: float) -> None:
     """Runs the steps to their end, and shows them meanwhile."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        _plain(steps, began_s)
+        _plain(steps, story)
         return
     with Live(console=console, refresh_per_second=8, transient=False) as live:
         for seen in steps:
-            live.update(_picture(seen, (time.monotonic() - began_s) / seconds))
+            live.update(_picture(seen, (time.monotonic() - story.began_s) / seconds))
 
 
-def _plain(steps: Iterable[Seen], began_s: float) -> None:
+def _plain(steps: Iterable[Seen], story: Story) -> None:
     due_s = 0.0
-    told = 0
     for seen in steps:
         now = time.monotonic()
-        for event in seen.events[told:]:
+        for event in seen.events[seen.told :]:
             print(event, file=sys.stderr, flush=True)
-        told = len(seen.events)
+        seen.told = len(seen.events)
         if now >= due_s:
             due_s = now + _EVERY_S
             status = seen.status
             uplink = "connected" if status.get("uplink", {}).get("connected") else "no broker"
-            said = f"{now - began_s:5.1f} s  {seen.phase}: {status.get('store', {}).get('readings', 0)} readings kept"
+            kept = status.get("store", {}).get("readings", 0)
+            said = f"{now - story.began_s:5.1f} s  {seen.phase}: {kept} readings kept"
             print(f"{said}, {uplink}, rung {status.get('rung', '—')}", file=sys.stderr, flush=True)
 
 

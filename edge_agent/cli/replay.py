@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,7 +64,10 @@ def decided(assembly: Assembly, log: Path, *, to_its_end: bool = False, any_site
     from edge_agent.event_log import decision_line, read_log
     from edge_agent.types import Alert, Decision
 
-    head, events = read_log(log, to_its_end=to_its_end)
+    if to_its_end:
+        # a log that is cut off is said to be so before anything looks like a difference
+        deque(read_log(log, to_its_end=True)[1], maxlen=0)
+    head, events = read_log(log)
     if head.site_sha256 != assembly.sha256 and not any_site:
         hint = "give the file it was recorded with, or --force to see what this one would have decided"
         raise Fatal("the log was recorded with another site file", hint=hint, exit_code=ExitCode.CONFIGURATION)
