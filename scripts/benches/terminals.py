@@ -40,3 +40,15 @@ def device(link: Path, lines: list[bytes], hz: float) -> Iterator[subprocess.Pop
         finally:
             child.kill()
             child.wait()
+
+
+@contextmanager
+def echo(link: Path) -> Iterator[int]:
+    """One end of a terminal whose other end is read and written by `cat`."""
+    with terminal(link) as fd, link.open("rb+", buffering=0) as theirs:
+        child = subprocess.Popen(["cat"], stdin=theirs, stdout=theirs)
+        try:
+            yield fd
+        finally:
+            child.kill()
+            child.wait()
