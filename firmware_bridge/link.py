@@ -28,6 +28,8 @@ _GONE = (OSError, termios.error, TypeError, ValueError)
 _FIRST_PAUSE_NS = 50_000_000
 _LONGEST_PAUSE_NS = 2_000_000_000
 _IDENTITY_NS = 500_000_000
+_DENSE_BYTES_PER_S = 50_000
+"""More than half of a line of 921,600 baud."""
 
 
 def port_holder(path: str) -> str:
@@ -99,7 +101,8 @@ class Link:
     """A session kept connected to the device at `path`, best a stable /dev/serial/by-id name.
 
     `coalesce_s`: pause before a read that follows another closely, so that a stream of small packets costs few calls;
-    adds that much latency to a busy line and none to a quiet one.
+    adds that much latency to a busy line, four times that to one in continuous use (of which a frame is half on its
+    way after so long anyway), and none to a quiet one.
     """
 
     def __init__(
@@ -123,7 +126,8 @@ class Link:
         self._pause_ns = _FIRST_PAUSE_NS
         self._open_ns = 0
         self._identity_ns = 0
-        self._read_ns = 0
+        self._read_ns = self._before_ns = 0
+        self._dense = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -207,8 +211,9 @@ class Link:
                 os.read(self._wake_read, 4096)
         readable = len(ready) > (self._wake_read in ready)
         if readable and self._now_ns() - self._read_ns < 4e9 * self._coalesce_s:
-            time.sleep(self._coalesce_s)
-        self._read_ns = self._now_ns() if readable else self._read_ns
+            time.sleep(self._coalesce_s * (4 if self._dense else 1))
+        if readable:
+            self._before_ns, self._read_ns = self._read_ns, self._now_ns()
         return readable
 
     def _exchange(self, readable: bool) -> list[Event]:
@@ -219,7 +224,9 @@ class Link:
                 return events
             try:
                 if readable:
-                    events += self.session.receive(port.read(), self._now_ns())
+                    data = port.read()
+                    self._dense = len(data) * 1e9 > _DENSE_BYTES_PER_S * (self._read_ns - self._before_ns)
+                    events += self.session.receive(data, self._now_ns())
                 elif self._now_ns() >= self._identity_ns:
                     self._check_identity(port)
                 events += self.session.tick(self._now_ns())
