@@ -25,6 +25,7 @@ from edge_agent.context import DriverContext
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.contract.telemetry import StreamSpec
 from edge_agent.control import Control, Tally
+from edge_agent.decisions import Remembered
 from edge_agent.drivers import driver
 from edge_agent.durations import parse_duration
 from edge_agent.engine import Engine
@@ -36,6 +37,7 @@ from edge_agent.inference.manifest import ImageInput
 from edge_agent.inference.package import Package
 from edge_agent.inference.worker_process import WorkerProcess
 from edge_agent.links.registry import Links
+from edge_agent.memory import Memory
 from edge_agent.narrator import Narrator
 from edge_agent.ports import Clock, FieldSpec, Inbound
 from edge_agent.runner import Runner
@@ -104,11 +106,13 @@ class Agent:
         for name, fields in self.assembly.fields.items():
             self._source_of |= {path.rpartition(".")[0]: name for path in fields if "." in path}
         self._build_store()
-        self.engine = Engine(self.assembly.plan, epoch=self.writer.epoch)
+        self._memory = Memory(Path(self.site.agent.data_dir) / "rules.json")
+        before = self._memory.read()
+        self.engine = Engine(self.assembly.plan, epoch=self.writer.epoch, before=before)
         self.lanes = self._build_lanes()
         self.actuators = {a.name: self._actuator(a) for a in self.site.actuator}
         self.sources = {s.name: self._source(s) for s in self.site.source}
-        self._build_logs(record)
+        self._build_logs(record, before)
         self.runner = Runner(
             self.engine, self.inbox, self.clock, keep=self._keep, actuators=self.actuators, lanes=self.lanes,
             sinks=self._sinks, watch=self._watch, unpaced=self._unpaced,
@@ -189,12 +193,12 @@ class Agent:
             post=self.inbox.feed(f"actuator:{config.name}").offer,
         )  # fmt: skip
 
-    def _build_logs(self, record: Path | None) -> None:
+    def _build_logs(self, record: Path | None, before: Remembered) -> None:
         run_dir = Path(self.site.agent.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         head = partial(
             event_log.header, epoch=self.writer.epoch, boot=self.clock.boot, site_sha256=self.assembly.sha256,
-            version=__version__,
+            version=__version__, before=before,
         )  # fmt: skip
         size = self.site.agent.event_log_mb * 1_000_000
         self._ring = event_log.Ring(run_dir / "events", head(whole=False), size)
@@ -310,6 +314,7 @@ class Agent:
     def _committed(self, committed: Committed) -> None:
         """The store's thread, after each COMMIT."""
         self.committed.add(committed)
+        self._memory.write(self.engine.remember())
         for stream, cursor in committed.cursors.items():
             source = self._source_of.get(stream)
             if source is not None:

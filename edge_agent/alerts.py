@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Iterable, Mapping
 
 from edge_agent.types import Alert, Stamp
 
@@ -38,13 +39,18 @@ class _Key:
 class Alerts:
     """Numbers the stream `alert` of one epoch. Pure: time comes in."""
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, raised: Iterable[Alert] = (), acked: Mapping[str, str] | None = None) -> None:
+        """`raised` and `acked` are from before a restart: they stand, and are not said again."""
         self.due_ns = NEVER
         """When a storm may be over; call `settle` then."""
         self._epoch = epoch
         self._next_seq = 0
         self._keys: dict[str, _Key] = {}
-        self._acked: dict[str, str] = {}
+        self._acked: dict[str, str] = dict(acked or {})
+        for alert in raised:
+            key = self._keys[alert.dedupe_key] = _Key()
+            key.truth = key.latest = alert
+            key.said = True
 
     def turn(
         self, dedupe_key: str, up: bool, severity: str, text: str, now: Stamp, *, again: bool = False
@@ -86,7 +92,7 @@ class Alerts:
 
     def raised(self) -> list[Alert]:
         """What is raised and not cleared, storms too, in the order in which it was first raised."""
-        return [a for key in self._keys.values() for a in (key.truth, key.storm) if a is not None]
+        return [a for key in list(self._keys.values()) for a in (key.truth, key.storm) if a is not None]
 
     def acked(self) -> dict[str, str]:
         """By the id of a raised alert: who has acknowledged it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from edge_agent.alerts import NEVER, Alerts
 from edge_agent.config.site import ActionConfig
 from edge_agent.lane_state import FULL, LaneState
 from edge_agent.plan import Plan, RulePlan
-from edge_agent.rules.machine import Outcome, Transition
+from edge_agent.rules.machine import Outcome, Phase, Transition
 from edge_agent.rules.ruleset import RuleSet
 from edge_agent.rules.values import Known
 from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange, ModelRef, Receipt, Stamp, Value
@@ -18,29 +20,42 @@ from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange
 class Hold:
     """A person's hold on a rule: it goes on deciding, but neither acts nor alerts."""
 
-    __slots__ = ("by", "until_ns", "why")
+    __slots__ = ("by", "until_ns", "was_raised", "why")
 
-    def __init__(self, by: str, why: str, until_ns: int) -> None:
+    def __init__(self, by: str, why: str, until_ns: int, *, was_raised: bool) -> None:
         self.by = by
         self.why = why
         self.until_ns = until_ns
+        self.was_raised = was_raised
+        """When the hold began: what has changed since is made up for at its end."""
 
     def __str__(self) -> str:
         return f"held by {self.by}" + (f": {self.why}" if self.why else "")
 
 
+class Remembered(msgspec.Struct, frozen=True):
+    """What outlives a restart: where rules stand (raised and latched), and what is raised and acknowledged."""
+
+    phases: dict[str, str] = {}
+    alerts: tuple[Alert, ...] = ()
+    acked: dict[str, str] = {}
+
+
+NOTHING = Remembered()
+
+
 class Decider:
     """Steps the rules and numbers what follows. Reads `values`, which the engine owns."""
 
-    def __init__(self, plan: Plan, values: list[Any], epoch: str) -> None:
+    def __init__(self, plan: Plan, values: list[Any], epoch: str, before: Remembered) -> None:
         self._plans = plan.rule_plans
-        self._rules = RuleSet(plan.rules)
+        self._rules = RuleSet(plan.rules, {rule: Phase(phase) for rule, phase in before.phases.items()})
         self._values = values
         self._epoch = epoch
         self._next_decision = 0
         self._next_action = 0
         self._acting: dict[int, Act] = {}
-        self.alerts = Alerts(epoch)
+        self.alerts = Alerts(epoch, self._still_there(before), before.acked)
         self._holds: dict[str, Hold] = {}
         self.due_ns = NEVER
         """When a rule's timer or a hold ends, if nothing changes before."""
@@ -51,7 +66,7 @@ class Decider:
         """Steps the rules that read a changed slot or are due."""
         out: list[Effect] = []
         for rule in [r for r, hold in self._holds.items() if hold.until_ns <= now.mono_ns]:
-            out.append(self._noted(rule, "released", f"{self._holds.pop(rule)}, expired", now, rung))
+            out.extend(self._let_go(rule, "expired", now, rung))
         out.extend(self.alerts.settle(now) if self.alerts.due_ns <= now.mono_ns else ())
         for transition in self._rules.step(self._values, now.mono_ns, changed):
             self._follow(transition, now, rung, lanes, out)
@@ -178,7 +193,9 @@ class Decider:
 
     # -- people ----------------------------------------------------------------------------------------------------
 
-    def command(self, command: Command, now: Stamp, rung: str) -> list[Effect]:
+    def command(
+        self, command: Command, now: Stamp, rung: str, lanes: Mapping[str, LaneState]
+    ) -> list[Effect]:  # fmt: skip
         """`reset`, `hold` (with `for_s` and `why`), `release` of a rule; `ack` of an alert by its id. A command that
         fits nothing has no effect: whoever took it in has checked it."""
         if command.name == "ack":
@@ -189,19 +206,42 @@ class Decider:
         if command.name == "reset":
             out: list[Effect] = []
             for t in self._rules.reset(rule, self._values, now.mono_ns):
-                self._follow(t, now, rung, {}, out)
+                self._follow(t, now, rung, lanes, out)
             return out
         return self._hold(rule, command, now, rung)
 
     def _hold(self, rule: str, command: Command, now: Stamp, rung: str) -> list[Effect]:
         if command.name == "hold":
             until_ns = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
-            hold = self._holds[rule] = Hold(command.by, str(command.args.get("why", "")), until_ns)
+            why, was_raised = str(command.args.get("why", "")), self._rules[rule].is_raised
+            hold = self._holds[rule] = Hold(command.by, why, until_ns, was_raised=was_raised)
             self._look_ahead()
             return [self._noted(rule, "held", str(hold), now, rung)]
         if command.name == "release" and rule in self._holds:
-            return [self._noted(rule, "released", f"{self._holds.pop(rule)}, released by {command.by}", now, rung)]
+            return self._let_go(rule, f"released by {command.by}", now, rung)
         return []
+
+    def _let_go(self, rule: str, how: str, now: Stamp, rung: str) -> list[Effect]:
+        """Ends a hold. What the rule would have done meanwhile, and still stands, is done now."""
+        hold, plan = self._holds.pop(rule), self._plans[rule]
+        raised = self._rules[rule].is_raised
+        if raised == hold.was_raised:
+            return [self._noted(rule, "released", f"{hold}, {how}", now, rung)]
+        outcome = Outcome.RAISED if raised else Outcome.CLEARED
+        acts = self._acts(plan, outcome, now)
+        evidence = self._action_evidence(plan, outcome, acts)
+        alerts = self._rule_alert(plan, outcome, now) if plan.config.alert else []
+        return [*acts, self._noted(rule, "released", f"{hold}, {how}", now, rung, evidence), *alerts]
+
+    def remember(self) -> Remembered:
+        """From any thread."""
+        phases = {rule: phase.value for rule, phase in self._rules.phases.items() if self._rules[rule].is_raised}
+        return Remembered(phases, tuple(self.alerts.raised()), self.alerts.acked())
+
+    def _still_there(self, before: Remembered) -> list[Alert]:
+        """Alerts of rules that are raised; a model's or a part's trouble shows itself anew."""
+        keys = {f"rule/{rule}" for rule in before.phases if rule in self._plans}
+        return [alert for alert in before.alerts if alert.dedupe_key in keys]
 
     def phases(self) -> dict[str, str]:
         """Where each rule stands, for status."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_agent.alerts import NEVER
-from edge_agent.decisions import Decider, Hold
+from edge_agent.decisions import NOTHING, Decider, Hold, Remembered
 from edge_agent.lane_state import LaneState, rung_of
 from edge_agent.model_input import ModelInput
 from edge_agent.plan import FieldPlan, Plan
@@ -75,9 +75,10 @@ class _Stream:
 
 
 class Engine:
-    """State of one run. `epoch` names the numbering; it enters effects and nothing else."""
+    """State of one run. `epoch` names the numbering; it enters effects and nothing else. `before`: what the run
+    before it left raised."""
 
-    def __init__(self, plan: Plan, *, epoch: str) -> None:
+    def __init__(self, plan: Plan, *, epoch: str, before: Remembered = NOTHING) -> None:
         self.epoch = epoch
         self.rung = "full"
         self._plan = plan
@@ -87,7 +88,7 @@ class Engine:
         self.values = self._signals.values
         self._streams: dict[str, _Stream] = {}
         self._lanes = {lane.spec.name: LaneState(lane) for lane in plan.lanes}
-        self._decider = Decider(plan, self.values, epoch)
+        self._decider = Decider(plan, self.values, epoch, before)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Reading: self._reading, Prediction: self._prediction, HealthChange: self._health, LaneChange: self._lane,
             Lost: self._lost, Receipt: self._receipt, Tick: self._tick, Command: self._command,
@@ -270,7 +271,7 @@ class Engine:
         self._out.extend(self._decider.receipt(receipt, self._now, self.rung))
 
     def _command(self, command: Command) -> None:
-        self._out.extend(self._decider.command(command, self._now, self.rung))
+        self._out.extend(self._decider.command(command, self._now, self.rung, self._lanes))
 
     def _tick(self, tick: Tick) -> None:  # noqa: ARG002 - it is its stamp, which is taken already
         now_ns = self._now.mono_ns
@@ -293,6 +294,10 @@ class Engine:
     def holds(self) -> dict[str, Hold]:
         """By rule: the holds of people that are in force."""
         return self._decider.holds()
+
+    def remember(self) -> Remembered:
+        """What the next run should know. From any thread."""
+        return self._decider.remember()
 
     def phases(self) -> dict[str, str]:
         """Where each rule stands."""

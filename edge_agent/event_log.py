@@ -20,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.decisions import NOTHING, Remembered
 from edge_agent.errors import Rejected
 from edge_agent.types import Alert, Decision, Event
 
@@ -36,6 +37,8 @@ class Header(msgspec.Struct, frozen=True):
     boot: str
     site_sha256: str
     version: str
+    before: Remembered
+    """What the run before it left raised."""
     whole: bool
     """False for a ring: the events before it are gone, so windows and timers start cold."""
 
@@ -143,8 +146,10 @@ def decision_line(item: Decision | Alert) -> bytes:
     return msgspec.json.encode(item) + b"\n"
 
 
-def header(*, epoch: str, boot: str, site_sha256: str, version: str, whole: bool) -> Header:
-    return Header(_MAGIC, epoch, boot, site_sha256, version, whole)
+def header(
+    *, epoch: str, boot: str, site_sha256: str, version: str, whole: bool, before: Remembered = NOTHING
+) -> Header:
+    return Header(_MAGIC, epoch, boot, site_sha256, version, before, whole)
 
 
 def read_log(path: Path, *, to_its_end: bool = False) -> tuple[Header, Iterator[Event]]:

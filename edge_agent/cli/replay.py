@@ -71,7 +71,7 @@ def decided(assembly: Assembly, log: Path, *, to_its_end: bool = False, any_site
     if head.site_sha256 != assembly.sha256 and not any_site:
         hint = "give the file it was recorded with, or --force to see what this one would have decided"
         raise Fatal("the log was recorded with another site file", hint=hint, exit_code=ExitCode.CONFIGURATION)
-    engine = Engine(assembly.plan, epoch=head.epoch)
+    engine = Engine(assembly.plan, epoch=head.epoch, before=head.before)
     for event in events:
         for effect in engine.handle(event):
             if isinstance(effect, Decision | Alert):

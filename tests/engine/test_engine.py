@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config.site import RuleConfig, SignalConfig
+from edge_agent.engine import Engine
 from edge_agent.rules.values import UNKNOWN
 from edge_agent.types import (
     Act,
@@ -273,3 +274,42 @@ def test_same_events_give_the_same_effects_byte_for_byte(script: list[tuple[str,
         seqs += [s for g in of(Gap, first) if g.stream == stream for s in range(g.first, g.last + 1)]
         assert sorted(seqs) == list(range(len(seqs)))
     assert [d.seq for d in of(Decision, first)] == list(range(len(of(Decision, first))))
+
+
+def test_raised_and_latched_rules_their_alerts_and_acknowledgements_survive_a_restart() -> None:
+    latched = RuleConfig(id="latched", when="motor.temp > 50", for_="0s", latch=True)
+    first = engine(OVERHEAT, latched)
+    alert = next(a for a in of(Alert, run(first, tick(0), reading(1, temp=95.0))) if a.dedupe_key == "rule/overheat")
+    run(first, Command("ack", {"alert": alert.alert_id}, "ann", at(2)), reading(3, temp=80.0))
+    plan = first._plan
+    again = Engine(plan, epoch="E2", before=first.remember())
+    effects = run(again, tick(100), reading(101, temp=80.0))
+    assert again.phases() == {"overheat": "raised", "latched": "raised"}
+    assert of(Act, effects) == []
+    assert [a for a in of(Alert, effects) if a.dedupe_key.startswith("rule/")] == []
+    assert alert.alert_id in [a.alert_id for a in again.raised()]
+    assert again.acked() == {alert.alert_id: "ann"}
+    cleared = run(again, reading(102, temp=20.0))
+    assert [(a.alert_id, a.state) for a in of(Alert, cleared)] == [(alert.alert_id, "cleared")]
+    assert again.phases() == {"overheat": "normal", "latched": "latched"}
+
+
+def test_what_a_rule_would_have_done_during_a_hold_is_done_at_its_end() -> None:
+    machine = engine(OVERHEAT)
+    hold = Command("hold", {"rule": "overheat", "for_s": 10, "why": "cleaning"}, "ann", at(1))
+    run(machine, tick(0), hold, reading(2, temp=95.0))
+    effects = run(machine, reading(9, temp=96.0), tick(11))
+    assert [(a.target, a.value) for a in of(Act, effects)] == [("relay", 0)]
+    assert [(a.dedupe_key, a.state) for a in of(Alert, effects)] == [("rule/overheat", "raised")]
+    release = Command("hold", {"rule": "overheat", "for_s": 10}, "ann", at(12))
+    run(machine, release, reading(13, temp=20.0))
+    effects = run(machine, Command("release", {"rule": "overheat"}, "bob", at(14)))
+    assert [(a.target, a.value) for a in of(Act, effects)] == [("relay", 1)]
+    assert [(a.dedupe_key, a.state) for a in of(Alert, effects)] == [("rule/overheat", "cleared")]
+
+
+def test_reset_of_a_rule_that_reads_a_model_goes_through() -> None:
+    machine = engine(RuleConfig(id="wear", when="bearing.score > 0.8", otherwise="motor.temp > 90", latch=True))
+    run(machine, tick(0), served(0), prediction(1, 0.9), prediction(2, 0.1))
+    effects = run(machine, Command("reset", {"rule": "wear"}, "ann", at(3)))
+    assert outcomes(effects) == ["reset"]
