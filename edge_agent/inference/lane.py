@@ -74,6 +74,8 @@ class Lane:
         self._mono_ns = mono_ns
         self._breaker = breaker or Breaker()
         self._inputs = LaneInputs(latest=options.policy == "latest", limit=options.queue)
+        self._early: Input | None = None
+        """The next input, sent while its forerunner was inferred: the worker need not wait for it."""
         self._pace = FramePace(options.max_rate_hz)
         self._stopping = threading.Event()
         self._trust = ""
@@ -115,7 +117,7 @@ class Lane:
         finally:
             with self._worker.lock:
                 self._worker.close()
-            self._inputs.discard()
+            self._discard()
             self._declare(0)
 
     def _turn(self) -> None:
@@ -131,7 +133,8 @@ class Lane:
             if not self._worker.holds(self._slot):
                 self._start()
                 return
-        item = self._inputs.take(_TURN_S)
+        item = self._early or self._inputs.take(_TURN_S)
+        self._early = None
         with self._worker_to_itself() as ours:
             if item is None:
                 if ours:
@@ -140,7 +143,8 @@ class Lane:
                 self._serve(item)
             else:
                 self._give_up(item, "the worker could not be started")
-        self._inputs.done()
+        if self._early is None:
+            self._inputs.done()
 
     @contextlib.contextmanager
     def _worker_to_itself(self) -> Iterator[bool]:
@@ -157,8 +161,15 @@ class Lane:
     def _rest(self, now_ns: int) -> None:
         """Back-off: inputs wait. Open: nobody will answer them."""
         if self._breaker.state == "open":
-            self._inputs.discard()
+            self._discard()
         self._stopping.wait(min((self._breaker.retry_ns - now_ns) / 1e9, _TURN_S))
+
+    def _discard(self) -> None:
+        self._inputs.discard()
+        if self._early is not None:
+            self._early = None
+            self._owed += 1
+            self._inputs.done()
 
     def _start(self) -> bool:
         """Loads the model and warms it up; False when that failed."""
@@ -197,27 +208,40 @@ class Lane:
 
     def _serve(self, item: Input) -> None:
         """One input to its prediction."""
-        ask, payload = self._question(item)
         timeout_s = self._options.deadline_ms / 1e3
-        sent_ns = self._mono_ns()
+        began_ns = self._mono_ns()
         digest = ""
         try:
-            self._worker.send(ask, payload, timeout_s, self._turned)
+            if not self._worker.owes:
+                self._send(item, timeout_s)
             # while the worker infers: hashing does not hold the interpreter
-            digest = f"sha256:{hashlib.sha256(payload).hexdigest()}"
+            digest = f"sha256:{hashlib.sha256(self._payload(item)).hexdigest()}"
+            self._send_early(timeout_s)
             answer = self._worker.receive(self._slot, timeout_s, self._turned)
         except WorkerFailed as e:
             self._give_up(item, e.message, digest)
             self._failed(e.kind, e.message)
             return
-        self._answered(item, answer, digest, self._mono_ns() - sent_ns)
+        self._answered(item, answer, digest, self._mono_ns() - began_ns)
         self._watch()
 
-    def _question(self, item: Input) -> tuple[Ask, bytes]:
-        if isinstance(item, Infer):
-            return Ask(self._slot), item.window
-        image = item.images[self.view_index]
-        return Ask(self._slot, image.scale, image.dx, image.dy), image.pixels
+    def _send(self, item: Input, timeout_s: float) -> None:
+        ask = Ask(self._slot)
+        if not isinstance(item, Infer):
+            image = item.images[self.view_index]
+            ask = Ask(self._slot, image.scale, image.dx, image.dy)
+        self._worker.send(ask, self._payload(item), timeout_s, self._turned)
+
+    def _send_early(self, timeout_s: float) -> None:
+        """Of a shared worker another lane may be the next to ask."""
+        if self._worker.shared:
+            return
+        self._early = self._inputs.take_early()
+        if self._early is not None:
+            self._send(self._early, timeout_s)
+
+    def _payload(self, item: Input) -> bytes:
+        return item.window if isinstance(item, Infer) else item.images[self.view_index].pixels
 
     def _answered(self, item: Input, answer: Answer, digest: str, took_ns: int) -> None:
         self.latency.add_us(took_ns // 1000)

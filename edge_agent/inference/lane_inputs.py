@@ -22,6 +22,7 @@ class LaneInputs:
         self._limit = 1 if latest else limit
         self._queue: deque[Input] = deque()
         self._skipped = 0
+        self._held_back = False
         self._in_hand = False
         self._closed = False
         lock = Lock()
@@ -39,6 +40,7 @@ class LaneInputs:
                 if not self._latest:
                     return
                 self._queue.popleft()
+            self._held_back = waiting
             self._queue.append(item)
             self._filled.notify()
 
@@ -53,8 +55,16 @@ class LaneInputs:
             self._emptied.notify()
             return self._queue.popleft()
 
+    def take_early(self) -> Input | None:
+        """The input after the one in hand, where none can replace it any more; None also when none waits."""
+        with self._filled:
+            if not self._queue or (self._latest and not self._held_back):
+                return None
+            self._emptied.notify()
+            return self._queue.popleft()
+
     def done(self) -> None:
-        """What was taken last is dealt with."""
+        """What was taken is dealt with."""
         self._in_hand = False
 
     @property

@@ -10,6 +10,7 @@ import contextlib
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -63,7 +64,9 @@ class WorkerProcess:
         self._loaded: set[int] = set()
         self._slots = 0
         self._watched_ns = 0
-        self._deadline_ns = 0
+        self._asked_ns: deque[int] = deque()
+        self._answered_ns = 0
+        self._received = b""
 
     @property
     def pid(self) -> int | None:
@@ -76,6 +79,15 @@ class WorkerProcess:
 
     def holds(self, slot: int) -> bool:
         return slot in self._loaded
+
+    @property
+    def owes(self) -> bool:
+        """An answer."""
+        return bool(self._asked_ns)
+
+    @property
+    def shared(self) -> bool:
+        return self._slots > 1
 
     def load(self, message: Load, timeout_s: float, turn: Callable[[], bool]) -> Ready:
         """Starts the process if there is none. Raises ModelRefused or WorkerFailed."""
@@ -98,15 +110,21 @@ class WorkerProcess:
         return self.receive(ask.slot, timeout_s, turn)
 
     def send(self, ask: Ask, payload: bytes, timeout_s: float, turn: Callable[[], bool]) -> None:
-        """The deadline of the answer starts here. Raises WorkerFailed."""
-        self._deadline_ns = self._end(timeout_s)
+        """Also while an answer is owed: the worker finds it as soon as it has answered. Raises WorkerFailed."""
+        now_ns = self._mono_ns()
         with self._judged(timeout_s):
-            self._write(head(ask, len(payload)), payload, self._deadline_ns, turn)
+            self._write(head(ask, len(payload)), payload, self._end(timeout_s), turn)
+        self._asked_ns.append(now_ns)
 
     def receive(self, slot: int, timeout_s: float, turn: Callable[[], bool]) -> Answer:
-        """The answer to what was sent last; `timeout_s` as for `send`. Raises WorkerFailed."""
+        """The answer to the oldest question, due `timeout_s` after it was sent or the one before was answered.
+
+        Raises WorkerFailed.
+        """
+        began_ns = max(self._asked_ns.popleft(), self._answered_ns)
         with self._judged(timeout_s):
-            reply = self._read(self._deadline_ns, turn)
+            reply = self._read(began_ns + round(timeout_s * 1e9), turn)
+        self._answered_ns = self._mono_ns()
         if not isinstance(reply, Answer) or reply.slot != slot:
             raise self._fail("crash", "the worker gave a wrong answer")
         return reply
@@ -174,20 +192,14 @@ class WorkerProcess:
 
     def _read(self, end_ns: int, turn: Callable[[], bool]) -> FromWorker:
         assert self._child is not None
-        received = b""
-        wanted = PREFIX.size
-        while len(received) < wanted:
+        while (wanted := _message_bytes(self._received)) > len(self._received):
             self._wait(select.POLLIN, end_ns, turn)
             data = self._child.socket.recv(65536)
             if not data:
                 raise EOFError
-            received += data
-            if len(received) >= PREFIX.size:
-                header_bytes = PREFIX.unpack_from(received)[0]
-                if header_bytes > HEADER_LIMIT:
-                    raise msgspec.DecodeError
-                wanted = PREFIX.size + header_bytes
-        reply: FromWorker = decode_from_worker(memoryview(received)[PREFIX.size :])
+            self._received += data
+        reply: FromWorker = decode_from_worker(memoryview(self._received)[PREFIX.size : wanted])
+        self._received = self._received[wanted:]
         return reply
 
     def _wait(self, event: int, end_ns: int, turn: Callable[[], bool]) -> None:
@@ -216,5 +228,17 @@ class WorkerProcess:
     def _gone(self, end: Callable[[], str]) -> str:
         self._child = None
         self._loaded.clear()
+        self._asked_ns.clear()
+        self._received = b""
         self.rss_bytes = 0
         return end()
+
+
+def _message_bytes(received: bytes) -> int:
+    """How many bytes the first message needs, as far as its prefix has come."""
+    if len(received) < PREFIX.size:
+        return PREFIX.size
+    header_bytes: int = PREFIX.unpack_from(received)[0]
+    if header_bytes > HEADER_LIMIT:
+        raise msgspec.DecodeError
+    return PREFIX.size + header_bytes

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.clock import FakeClock
 from edge_agent.inference.breaker import Breaker
+from edge_agent.inference.package import load_package
+from edge_agent.inference.wire import Ask, Load
+from edge_agent.inference.worker_process import WorkerProcess
 from edge_agent.types import Infer, Lost, SeqRange
 
 from . import onnx_bytes
-from .lane_rig import CLOCK, LaneRig, wait_gone, worker
+from .lane_rig import CLOCK, DirectSpawner, LaneRig, wait_gone, worker
 from .packages import PLAIN_INPUT, PLAIN_OUTPUT, plain_package
 
 
@@ -53,6 +57,50 @@ def test_replay_is_held_back_and_every_window_is_predicted_in_order(plain: Path)
     assert [p.number for p in rig.predictions] == list(range(500))
     assert [p.outputs["a"] for p in rig.predictions] == list(range(500))
     assert rig.lost == 0
+
+
+def test_input_sent_behind_one_that_hangs_is_answered_by_the_next_worker(tmp_path: Path) -> None:
+    package = plain_package(tmp_path, onnx_bytes.endless(above=100), deadline_ms=300)
+    with LaneRig(package) as rig:
+        rig.ask(1, 2, 3, 4)
+        for a in (1000, 5, 6):
+            rig.window(a, 0, 0, 0)
+        rig.wait(lambda: len(rig.predictions) == 4)
+        assert [p.valid for p in rig.predictions] == [True, False, True, True]
+        assert [p.outputs.get("a") for p in rig.predictions] == [1.0, None, 5.0, 6.0]
+        assert rig.health.value("deadline") == 1
+    assert rig.lost == 0
+
+
+def test_inputs_that_wait_when_a_lane_stops_are_declared_also_the_one_that_was_sent_early(tmp_path: Path) -> None:
+    package = plain_package(tmp_path, onnx_bytes.endless(above=100), deadline_ms=20_000)
+    with LaneRig(package) as rig:
+        rig.ask(1, 2, 3, 4)
+        for a in (1000, 5, 6):
+            rig.window(a, 0, 0, 0)
+        rig.wait(lambda: rig.worker.owes)
+        time.sleep(0.2)
+        assert rig.lane.busy
+    assert [p.valid for p in rig.predictions] == [True, False]
+    assert rig.lost == 2
+
+
+def test_deadline_of_an_input_sent_early_starts_when_its_forerunner_is_answered(plain: Path) -> None:
+    clock = FakeClock()
+    process = WorkerProcess(spawner=DirectSpawner(), memory_mb=512, mono_ns=clock.mono_ns)
+    package = load_package(plain)
+    slot, go_on = process.new_slot(), lambda: False
+    process.load(Load(slot, str(package.model_path), package.manifest, 1), 20.0, go_on)
+    try:
+        for _ in range(2):
+            process.send(Ask(slot), b"", 1.0, go_on)
+        for _ in range(2):
+            clock.advance(0.9)
+            assert process.owes
+            assert not process.receive(slot, 1.0, go_on).error
+        assert not process.owes
+    finally:
+        process.close()
 
 
 def test_live_windows_that_do_not_fit_are_declared_and_submitting_never_waits(plain: Path) -> None:

@@ -39,6 +39,23 @@ def test_every_keeps_the_oldest_and_counts_what_does_not_fit() -> None:
     assert inputs.skipped() == 2
 
 
+def test_next_input_is_taken_early_only_where_none_may_replace_it() -> None:
+    every, latest, held_back = (LaneInputs(latest=latest, limit=3) for latest in (False, True, True))
+    for inputs in (every, latest, held_back):
+        assert inputs.take_early() is None
+        inputs.put(window(0), waiting=inputs is held_back)
+        inputs.take(0.0)
+        inputs.put(window(1), waiting=inputs is held_back)
+    assert latest.take_early() is None
+    latest.put(window(2), waiting=False)
+    assert taken(latest) == [2]
+    for inputs in (every, held_back):
+        early = inputs.take_early()
+        assert isinstance(early, Infer)
+        assert early.number == 1
+        assert inputs.busy
+
+
 @given(st.lists(st.sampled_from(["put", "take", "discard"]), max_size=200), st.booleans())
 def test_every_input_is_taken_or_counted(steps: list[str], latest: bool) -> None:
     inputs = LaneInputs(latest=latest, limit=3)
