@@ -206,9 +206,7 @@ class Agent:
             hint = "give the name of a new file"
             raise Fatal(f"{record} is there already", hint=hint, exit_code=ExitCode.CONFIGURATION)
         self._record = event_log.Recorder(record, head(whole=True)) if record else None
-        self._sinks: list[event_log.EventSink] = [self._ring]
-        if self._record:
-            self._sinks.append(self._record)
+        self._sinks = [event_log.Tolerant(sink) for sink in (self._ring, self._record) if sink]
 
     def _build_uplink(self) -> UplinkBody | None:
         return make_uplink(
@@ -252,6 +250,9 @@ class Agent:
             supervisor.start(source)
         sources = ", ".join(self.sources) or "none"
         log.info("%s started, epoch %s; sources: %s", self.site.agent.gateway, self.writer.epoch, sources)
+        if self.writer.found not in ("", "missing"):
+            self.health.part("store").note("set_aside", self.writer.found)
+            log.warning("the database could not be used (%s): it was moved aside, a new one begun", self.writer.found)
         notify_systemd("READY=1")
 
     def _on_turn(self) -> None:
@@ -260,9 +261,9 @@ class Agent:
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + _HEALTH_S
             self.uplink.publish_latest("health", msgspec.json.encode(self.control.health_document()))
-        if self._incident_asked.is_set():
-            self._incident_asked.clear()
-            self._freeze()
+        for sink in self._sinks:
+            if sink.failing:
+                self.supervisor.report("event_log", False, sink.failing)
         if self._end_with_input and all(source.ended.is_set() for source in self.sources.values()):
             self.supervisor.ask_stop()
 
@@ -315,6 +316,9 @@ class Agent:
         """The store's thread, after each COMMIT."""
         self.committed.add(committed)
         self._memory.write(self.engine.remember())
+        if self._incident_asked.is_set():
+            self._incident_asked.clear()
+            self._freeze()
         for stream, cursor in committed.cursors.items():
             source = self._source_of.get(stream)
             if source is not None:
@@ -359,11 +363,15 @@ class Agent:
                 self._incident_asked.set()
 
     def _freeze(self) -> None:
+        """On the store's thread, after the commit: only it may wait for the disk."""
         folder = Path(self.site.agent.data_dir) / "incidents"
-        folder.mkdir(exist_ok=True)
-        self._ring.freeze(folder / f"{time.time_ns() // 1_000_000:015d}.events")
-        for old in sorted(folder.glob("*.events"))[:-_INCIDENTS]:
-            old.unlink()
+        try:
+            folder.mkdir(exist_ok=True)
+            self._ring.freeze(folder / f"{time.time_ns() // 1_000_000:015d}.events")
+            for old in sorted(folder.glob("*.events"))[:-_INCIDENTS]:
+                old.unlink()
+        except OSError as e:
+            self.health.part("store").note("incident_not_kept", e.strerror or str(e))
 
 
 def _worker(model: ModelConfig) -> str:

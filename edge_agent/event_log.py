@@ -12,7 +12,8 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
@@ -79,15 +80,19 @@ class Recorder:
         self._framer = _Framer()
         self._file.write(self._framer.framed([header]))
         self._decisions: BufferedWriter = decisions_of(path).open("wb")
+        self._decided: deque[bytes] = deque(maxlen=100_000)
 
     def append(self, events: Sequence[Event]) -> None:
         """Handed to the system at once: what an agent that is killed had recorded is there."""
         self._file.write(self._framer.framed(events))
         self._file.flush()
+        self._decisions.write(b"".join(self._decided))
         self._decisions.flush()
+        self._decided.clear()
 
     def decided(self, item: Decision | Alert) -> None:
-        self._decisions.write(decision_line(item))
+        """Written with the events that follow it."""
+        self._decided.append(decision_line(item))
 
     def close(self) -> None:
         self._file.write(self._framer.end())
@@ -135,6 +140,27 @@ class Ring:
         self._framer = _Framer()
         (self._folder / f"{self._number - 8:08d}.events").unlink(missing_ok=True)
         return (self._folder / f"{self._number:08d}.events").open("wb", buffering=0)
+
+
+class Tolerant:
+    """A sink whose disk may fail: then it is given up, with the reason in `failing`, and the engine goes on."""
+
+    def __init__(self, sink: EventSink) -> None:
+        self.failing = ""
+        self._sink = sink
+
+    def append(self, events: Sequence[Event]) -> None:
+        if not self.failing:
+            self._try(lambda: self._sink.append(events))
+
+    def close(self) -> None:
+        self._try(self._sink.close)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as e:
+            self.failing = self.failing or f"events are no longer recorded: {e.strerror or e}"
 
 
 def decisions_of(log: Path) -> Path:

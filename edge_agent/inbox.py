@@ -65,6 +65,12 @@ class Feed:
                 self._declare(stamp)
                 self._schedule()
 
+    def finish(self, stamp: Stamp) -> None:
+        """The producer stops: what it shed last is declared, also where the feed is full."""
+        with self._condition:
+            self._declare(stamp)
+            self._schedule()
+
     @property
     def pending(self) -> int:
         return len(self._queue)

@@ -101,7 +101,7 @@ class Runner:
         taken: list[Event] = []
         kept: list[Effect] = []
         for event in events:
-            while (deadline := engine.next_deadline()) <= event.stamp.mono_ns:
+            while NEVER > (deadline := engine.next_deadline()) <= event.stamp.mono_ns:
                 tick = Tick(_at(event.stamp, max(deadline, self.now.mono_ns)))
                 taken.append(tick)
                 self._send(engine.handle(tick), kept)

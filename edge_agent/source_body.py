@@ -64,6 +64,7 @@ class SourceBody:
                     self._down(str(e) or "end of input")
                     return
         finally:
+            self._feed.finish(self._clock.now())
             self.ended.set()
 
     def ack(self, cursor: int) -> None:

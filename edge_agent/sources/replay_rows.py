@@ -52,6 +52,10 @@ class Rows:
         raise Rejected("too_long")
 
 
+_LATEST_NS = 4_102_444_800_000_000_000
+"""The year 2100: what is later, or before 1970, is no time that a capture was taken at."""
+
+
 class Times:
     """Rows by the file's own times."""
 
@@ -66,6 +70,8 @@ class Times:
             wall_ns = self._parse(str(said.pop(self._name)))
         except (KeyError, ValueError, OverflowError) as e:
             raise Rejected("time") from e
+        if not 0 <= wall_ns < _LATEST_NS:
+            raise Rejected("time")
         if self._first_ns is None:
             self._first_ns = wall_ns
         return Row(line, wall_ns - self._first_ns, wall_ns, said)

@@ -54,6 +54,14 @@ def test_what_was_shed_is_declared_although_nothing_more_comes() -> None:
     assert [e.count for e in drain(inbox) if isinstance(e, Lost)] == [3]
 
 
+def test_what_was_shed_last_is_declared_when_the_producer_stops() -> None:
+    inbox = Inbox()
+    feed = inbox.feed("flood", limit=2)
+    feed.offer([reading(1, "flood", x=1.0)] * 5)
+    feed.finish(at(2))
+    assert [e.count for e in drain(inbox) if isinstance(e, Lost)] == [3]
+
+
 def test_rate_limit_lets_a_second_of_its_rate_through() -> None:
     inbox = Inbox()
     feed = inbox.feed("flood", limit=100_000, rate_hz=100)
