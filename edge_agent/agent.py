@@ -385,4 +385,4 @@ def _unpaced(source: SourceConfig) -> bool:
 
 def _view(package: Package) -> ImageView | None:
     takes = package.manifest.input
-    return takes.view.image_view() if isinstance(takes, ImageInput) else None
+    return takes.image_view() if isinstance(takes, ImageInput) else None

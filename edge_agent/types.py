@@ -51,7 +51,8 @@ class Reading(msgspec.Struct, frozen=True, tag="reading"):
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
-    """uint8 pixels, row-major (height, width, channels), in the geometry and colour order of one `ImageView`."""
+    """uint8 pixels, row-major (height, width, channels), in the geometry and colour order of one `ImageView`; of a
+    planar one (channels, height, width)."""
 
     height: int
     width: int
@@ -75,6 +76,8 @@ class ImageView(msgspec.Struct, frozen=True, order=True):
     color: str = "rgb"
     """`rgb`, `bgr` or `gray`."""
     pad: int = 114
+    planar: bool = False
+    """Channel after channel, not pixel after pixel."""
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -57,7 +57,7 @@ def _content(path: Path) -> bytes:
 
 def _picture(path: Path, takes: ImageInput, spawner: Spawner) -> ModelInput:
     view = takes.view
-    answer, pixels = _shape(_content(path), Ask(view.image_view()), spawner)
+    answer, pixels = _shape(_content(path), Ask(takes.image_view()), spawner)
     if isinstance(answer, NoPicture):
         raise _wrong(path, answer.reason, "this model takes a picture: PNG, JPEG, BMP, TIFF or WebP")
     image = answer.image

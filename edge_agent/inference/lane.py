@@ -90,7 +90,7 @@ class Lane:
     def view(self) -> ImageView | None:
         """What this lane asks of a camera; None for a window."""
         given = self._package.manifest.input
-        return given.view.image_view() if isinstance(given, ImageInput) else None
+        return given.image_view() if isinstance(given, ImageInput) else None
 
     @property
     def busy(self) -> bool:

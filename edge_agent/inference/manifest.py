@@ -105,9 +105,6 @@ class View(Strict, frozen=True, kw_only=True):
     def channels(self) -> int:
         return 1 if self.color == "gray" else 3
 
-    def image_view(self) -> ImageView:
-        return ImageView(self.width, self.height, self.fit, self.interpolation, self.color, self.pad)
-
 
 class _Input(TensorSpec, frozen=True, kw_only=True):
     scale: float = 1.0
@@ -117,7 +114,7 @@ class _Input(TensorSpec, frozen=True, kw_only=True):
 
 
 class ImageInput(_Input, frozen=True, kw_only=True, tag="image", tag_field="kind"):
-    """uint8 (height, width, channels) as the view gives it."""
+    """uint8 (height, width, channels) as the view gives it, for `nchw` (channels, height, width)."""
 
     view: View
     layout: Literal["nchw", "nhwc"]
@@ -129,6 +126,11 @@ class ImageInput(_Input, frozen=True, kw_only=True, tag="image", tag_field="kind
     @property
     def length(self) -> int:
         return self.view.width * self.view.height
+
+    def image_view(self) -> ImageView:
+        """What this input asks of a camera. Planes are made there, where it costs least."""
+        v = self.view
+        return ImageView(v.width, v.height, v.fit, v.interpolation, v.color, v.pad, self.layout == "nchw")
 
     @property
     def raw_bytes(self) -> int:

@@ -30,7 +30,9 @@ class _Image:
 
     def __init__(self, spec: ImageInput, quantization: Quantization | None) -> None:
         self._spec = spec
-        self._shape = (spec.view.height, spec.view.width, spec.channels)
+        image = (spec.view.height, spec.view.width)
+        self._planar = spec.layout == "nchw"
+        self._shape = (spec.channels, *image) if self._planar else (*image, spec.channels)
         self._tensor = np.empty(spec.shape, spec.dtype)
         levels = np.arange(256, dtype=np.float64)[:, None]
         floats = np.broadcast_to(_scaled(levels, spec), (256, spec.channels))
@@ -43,7 +45,7 @@ class _Image:
 
     def tensor(self, raw: Any) -> Array:
         _check_size(raw, self._spec)
-        if self._bytes is not None and self._spec.layout == "nhwc":
+        if self._bytes is not None:
             return np.frombuffer(bytes(raw).translate(self._bytes), self._spec.dtype).reshape(self._spec.shape)
         return self._looked_up(raw, self._table, self._tensor, identity=self._identity)
 
@@ -52,11 +54,15 @@ class _Image:
         return self._looked_up(raw, self._floats, np.empty(self._spec.shape, np.float32), identity=False)
 
     def _looked_up(self, raw: Any, table: Array, out: Array, *, identity: bool) -> Array:
-        image = np.frombuffer(raw, np.uint8).reshape(self._shape)
-        planes = out[0] if self._spec.layout == "nchw" else out[0].transpose(2, 0, 1)
-        for channel, plane in enumerate(planes):
-            pixels = image[..., channel]
-            plane[...] = pixels if identity else np.take(table[channel], pixels)
+        """Raw pixels and tensor have the same order."""
+        image, tensor = np.frombuffer(raw, np.uint8).reshape(self._shape), out[0]
+        if identity:
+            tensor[...] = image
+            return out
+        if not self._planar:
+            image, tensor = image.transpose(2, 0, 1), tensor.transpose(2, 0, 1)
+        for levels, pixels, plane in zip(table, image, tensor, strict=True):
+            plane[...] = np.take(levels, pixels)
         return out
 
 

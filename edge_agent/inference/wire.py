@@ -34,8 +34,8 @@ class Load(msgspec.Struct, frozen=True, tag="load", array_like=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask", array_like=True, gc=False):
-    """Infer the payload: uint8 (height, width, channels) or float32 (channels, length). Source pixels times `scale`
-    plus (`dx`, `dy`) are pixels of the payload. An empty payload means zeros: the warm-up."""
+    """Infer the payload: an image in the order of the model's view, or float32 (channels, length). Source pixels
+    times `scale` plus (`dx`, `dy`) are pixels of the image. An empty payload means zeros: the warm-up."""
 
     slot: int
     scale: float = 1.0

@@ -1,4 +1,4 @@
-"""From a camera's picture to the image of one view: size, letterbox, colour order; uint8, in the capture child."""
+"""From a camera's picture to the image of one view: size, letterbox, order of colours; uint8, in a child."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ class Shaper:
         self._source = (0, 0)
         self._layout = Layout(0, 0, 1.0)
         self._canvas = np.empty((0, 0, 3), np.uint8)
+        self._planes = np.empty((3, 0, 0), np.uint8)
 
     def shape(self, picture: Picture) -> tuple[ImageHead, Picture]:
-        """`picture` is BGR; the image is (height, width, channels) in the view's order."""
+        """`picture` is BGR; the image is (height, width, channels), or of a planar view (channels, height, width)."""
         if picture.shape[:2] != self._source:
             self._fit(picture.shape[0], picture.shape[1])
         image = self._placed(picture)
@@ -46,7 +47,15 @@ class Shaper:
         layout = self._layout
         channels = 1 if self._view.color == "gray" else 3
         head = ImageHead(image.shape[0], image.shape[1], channels, layout.scale, layout.dx, layout.dy)
+        if self._view.planar and channels > 1:
+            return head, self._split(image)
         return head, np.ascontiguousarray(image)
+
+    def _split(self, image: Picture) -> Picture:
+        if self._planes.shape[1:] != image.shape[:2]:
+            self._planes = np.empty((3, *image.shape[:2]), np.uint8)
+        cv2.split(image, list(self._planes))
+        return self._planes
 
     def _fit(self, height: int, width: int) -> None:
         self._source = (height, width)

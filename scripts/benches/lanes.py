@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -40,7 +41,7 @@ def packages(folder: Path) -> dict[str, Path]:
 
 
 class AskedLane:
-    """`ask` gives the ms from handing an input over to its prediction."""
+    """`ask` gives the ms from handing an input over to its prediction, `loop` those between two predictions."""
 
     def __init__(self, package: Package) -> None:
         self._spawner = MainSpawner()
@@ -70,6 +71,19 @@ class AskedLane:
         self._submit()
         self._answers.get()
         return (time.perf_counter() - began) * 1e3
+
+    def loop(self, seconds: float) -> list[float]:
+        """With another input always waiting, as a camera or a replay has it."""
+        came, end = [], time.perf_counter() + seconds
+        self._submit()
+        self._submit()
+        while not came or came[-1] < end:
+            self._submit()
+            self._answers.get()
+            came.append(time.perf_counter())
+        for _ in range(2):
+            self._answers.get()
+        return [(b - a) * 1e3 for a, b in pairwise(came)]
 
     def stop(self) -> None:
         self.lane.stop()

@@ -264,9 +264,11 @@ def test_every_view_is_what_opencv_makes_of_the_same_frame() -> None:
         ImageView(416, 416, "letterbox", "linear", "bgr"),
         ImageView(200, 300, "letterbox_center", "nearest", "gray", 7),
         ImageView(1, 1, "none", "area", "rgb"),
+        ImageView(416, 416, "letterbox", "linear", "bgr", planar=True),
+        ImageView(200, 300, "letterbox_center", "nearest", "gray", 7, planar=True),
     )
     with opened({"file": str(BIKES), "speed": "max"}, *views) as (source, _):
-        small, boxed, centred, whole = frames(source, 1)[0].images
+        small, boxed, centred, whole, planes, plane = frames(source, 1)[0].images
     capture = cv2.VideoCapture(str(BIKES), cv2.CAP_FFMPEG)
     _, picture = capture.read()
     capture.release()
@@ -276,10 +278,13 @@ def test_every_view_is_what_opencv_makes_of_the_same_frame() -> None:
     canvas = np.full((416, 416, 3), 114, np.uint8)
     canvas[:176, :416] = cv2.resize(picture, (416, 176), interpolation=cv2.INTER_LINEAR)
     assert boxed.pixels == canvas.tobytes()
+    assert planes.pixels == canvas.transpose(2, 0, 1).tobytes()
+    assert (planes.height, planes.width, planes.channels) == (416, 416, 3)
     assert (boxed.scale, boxed.dx, boxed.dy) == (0.65, 0, 0)
     canvas = np.full((300, 200, 3), 7, np.uint8)
     canvas[107:192] = cv2.resize(picture, (200, 85), interpolation=cv2.INTER_NEAREST)
     assert centred.pixels == cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY).tobytes()
+    assert plane.pixels == centred.pixels
     assert (centred.scale, centred.dx, centred.dy, centred.channels) == (0.3125, 0, 107, 1)
     assert whole.pixels == cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).tobytes()
     assert (whole.height, whole.width) == (272, 640)
