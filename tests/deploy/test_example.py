@@ -127,7 +127,8 @@ def test_every_key_of_every_type_is_in_the_example():
     for cls, tables in found.items():
         keys = {key for _, table, _ in tables for key in table}
         missing += [f"{cls.__module__}.{cls.__qualname__}.{key}" for key in own_keys(tables[0][0]) if key not in keys]
-    assert missing == []
+    # an output is a register, of which a single bit cannot be written: the driver refuses that key
+    assert [name for name in missing if not name.endswith("modbus.Output.bit")] == []
 
 
 def test_every_key_is_explained_where_it_stands_or_just_above():

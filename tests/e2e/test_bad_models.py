@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,17 +84,18 @@ def bad_site(folder: Path) -> str:
     return site_text(more=SITE + windows + CAMERA.replace("{video}", str(video)))
 
 
-def lane(status: dict[str, object], name: str) -> dict[str, object]:
+def lane(status: dict[str, Any], name: str) -> dict[str, Any]:
     lanes = status["lanes"]
     assert isinstance(lanes, list)
     return next(x for x in lanes if x["name"] == name)
 
 
-def known(status: dict[str, object], name: str) -> bool:
+def known(status: dict[str, Any], name: str) -> bool:
     x = lane(status, name)
     notes = x.get("notes", {})
     assert isinstance(notes, dict)
-    return x["trust"] != "trusted" and CAUSES[name] in str(notes.get("last_error", ""))
+    said = any(alert["dedupe_key"] == f"model/{name}" for alert in status["alerts"])
+    return said and x["trust"] != "trusted" and CAUSES[name] in str(notes.get("last_error", ""))
 
 
 @pytest.mark.slow
@@ -102,7 +104,7 @@ def test_bad_models_are_named_while_rules_go_on_and_nothing_is_left_behind(tmp_p
     with RunningAgent(tmp_path, bad_site(tmp_path)) as agent:
         agent.status()
         before = agent.ask("latency")["counts"]
-        status = agent.wait_for(lambda s: all(known(s, name) for name in CAUSES), 60, "every cause in status")
+        status = agent.wait_for(lambda s: all(known(s, name) for name in CAUSES), 90, "every cause and alert")
         handled = status["engine"]["handled"]
         time.sleep(3)  # what is measured is a span of time
         status = agent.status()
@@ -115,7 +117,6 @@ def test_bad_models_are_named_while_rules_go_on_and_nothing_is_left_behind(tmp_p
     # a rule that waited for a model would show its deadline; `scripts/bench latency` measures the promise itself
     assert latency.quantile_ms(0.99) < DEADLINE_MS / 2
     assert status["rung"] == "rules-only"
-    assert {a["dedupe_key"] for a in status["alerts"]} >= {f"model/{name}" for name in CAUSES}
     assert status["rules"]["busy"] in ("normal", "raised")
     assert (tmp_path / "actions.jsonl").stat().st_size > 0
     for pid in pids:
