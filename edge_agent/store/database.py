@@ -70,6 +70,7 @@ class Database:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._most_pages = 0
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with translated(self.path):
@@ -117,6 +118,12 @@ class Database:
     def used_pages(self) -> int:
         """Pages that hold something; freed ones are used again before the file grows."""
         return self.pages() - int(self.one("PRAGMA freelist_count"))
+
+    def allow_pages(self, most: int) -> None:
+        """Writing fails as Full before the file has more pages than that."""
+        if most != self._most_pages:
+            self._most_pages = most
+            self.execute(f"PRAGMA max_page_count={most}")
 
     def close(self) -> None:
         with translated(self.path):

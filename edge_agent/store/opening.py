@@ -24,6 +24,7 @@ from edge_agent.store.inspection import wal_of, why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.writer import Writer
+from edge_agent.types import Stamp
 
 DATABASE, LOCK = "store.db", "store.lock"
 _ASIDE = re.compile(rf"{re.escape(DATABASE)}\.[a-z]+-([0-9]{{1,9}})")
@@ -94,10 +95,12 @@ class _Starter:
         db = database.open_writer(self._path, self._limits)
         try:
             before = recover(db)
-            epoch = self._begin_epoch(db)
+            now = self._clock.now()
+            epoch = self._next_epoch(db, now)
             note = Note(epoch.no, epoch.id, before.newest, {}, before.cursors, before.settled)
             encoder = RowEncoder(self._gateway, epoch.id)
             writer = Writer(db, self._lock, self._limits, note=note, encoder=encoder, found=found)
+            writer.begin_epoch(now.boot, now.wall_ns // 1_000_000)
             closed = before.epoch or (self._identity.epoch if self._identity else "")
             if closed:
                 writer.close_epoch(closed, before.last, found)
@@ -107,17 +110,13 @@ class _Starter:
             raise
         return writer
 
-    def _begin_epoch(self, db: database.Database) -> _Epoch:
-        """In the small file first, then in the database: a start that was cut off in between costs a number."""
-        now = self._clock.now()
+    def _next_epoch(self, db: database.Database, now: Stamp) -> _Epoch:
+        """In the small file before the database: a start that is cut off in between costs a number."""
         in_database = db.one("SELECT max(no) FROM epoch") or 0
         known = max(in_database, self._identity.start_no if self._identity else 0)
         epoch = _Epoch(known + 1, new_ulid(now.wall_ns, self._entropy))
         store = bytes(db.one("SELECT value FROM meta WHERE key = 'store'")).decode()
         write_identity(self._identity_path, Identity(store, epoch.no, epoch.id))
-        row = (epoch.no, epoch.id, now.boot, now.wall_ns // 1_000_000)
-        with db.transaction():
-            db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
         return epoch
 
     def _create(self) -> None:

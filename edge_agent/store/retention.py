@@ -1,8 +1,8 @@
 """Room under the quota, made by priority; what was not delivered yet is declared when it goes.
 
 In this order: dead letters; what was delivered, telemetry first; then undelivered telemetry, every second row of
-each topic, three times over; then the oldest telemetry, the oldest predictions, the oldest decisions and alerts.
-Ledger entries are never lost: gap records are merged into new ones, closings and time fixes stay.
+each topic, three times over; then the oldest telemetry and the oldest predictions; then gap records are merged;
+then the oldest decisions and alerts. What the ledger says is never lost: it stays even over the quota.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES, ROW_TABLES, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.head import ledger_body, segments_of
+from edge_agent.store.head import segments_of
+from edge_agent.store.merging import GapMerging
 from edge_agent.store.settled import Outgoing
 
 _ROWS_PER_COMMIT = 1000
@@ -35,6 +35,8 @@ class Retention:
         self._db = db
         self._outgoing = outgoing
         self._epochs = epochs
+        self._merging = GapMerging(db, limits, outgoing)
+        self._most = limits.max_pages
         self._high = limits.max_pages * 15 // 16
         self._slack = max(limits.max_pages // 128, 8)
         self._step = min(max(limits.max_pages // 256, 4), 256)
@@ -45,29 +47,36 @@ class Retention:
         self._thin_until = 0
         self._take_next: dict[str, bool] = {}
         self._gone: list[tuple[int, int, int]] = []
+        self._deleted = 0
 
     def make_room(self, incoming_bytes: int, gaps: GapSet) -> int:
         """Deletes until `incoming_bytes` fit with some to spare; what that loses is added to `gaps`.
 
-        What fits must fit now; the rest may take several commits of about a thousand rows each, as after a quota
-        was lowered. Returns how many rows went.
+        What fits must fit now; the rest may take several transactions of about a thousand rows each, as after a
+        quota was lowered. May be called several times in one. Returns how many rows went.
         """
-        self._gone = []
         incoming = incoming_bytes // (PAGE_BYTES - 100) + 1
         must = max(self._high, self._db.pages() - self._slack) - incoming
         want = self._high - incoming - (self._slack if self._short else 0)
         deleted = 0
-        while (used := self._db.used_pages()) > (want if deleted < _ROWS_PER_COMMIT else must):
+        while (used := self._db.used_pages()) > (want if self._deleted + deleted < _ROWS_PER_COMMIT else must):
             want = self._high - incoming - self._slack
             went = self._delete_some(gaps)
             if not went:
                 break
             deleted += went
+        self._deleted += deleted
         self._short = used > want
+        self._db.allow_pages(max(self._most, used + incoming + self._slack))
         return deleted
 
+    def begin(self) -> None:
+        """A transaction begins: what a failed one deleted is there again."""
+        self._gone = []
+        self._deleted = 0
+
     def gone(self) -> list[tuple[int, int, int]]:
-        """(priority, first, last) of ids in which the last `make_room` left nothing to wait for."""
+        """(priority, first, last) of ids in which this transaction left nothing to wait for."""
         return self._gone
 
     def _delete_some(self, gaps: GapSet) -> int:
@@ -75,7 +84,10 @@ class Retention:
             self._dead_letters,
             *(lambda prio=prio: self._delivered(prio) for prio in reversed(PRIORITIES)),
             lambda: self._thin(gaps),
-            *(lambda prio=prio: self._drop_oldest(prio, gaps) for prio in reversed(PRIORITIES)),
+            lambda: self._drop_oldest(_TELE, gaps),
+            lambda: self._drop_oldest(1, gaps),
+            lambda: self._merging.merge(gaps),
+            lambda: self._drop_oldest(0, gaps),
         )
         return next((went for stage in stages if (went := stage())), 0)
 
@@ -114,7 +126,9 @@ class Retention:
             if rows:
                 self._thin_after = rows[-1][0]
                 self._thin_until = max(self._thin_until, self._thin_after)
-                return self._remove(_TELE, filter(self._every_second, rows), "thinned", gaps)
+                if went := self._remove(_TELE, filter(self._every_second, rows), "thinned", gaps):
+                    return went
+                continue
             self._round, self._thin_after = self._round + 1, 0
             self._take_next.clear()
         return 0
@@ -130,7 +144,7 @@ class Retention:
         while rows := self._waiting(prio, looked_until, self._step):
             newest = rows[-1][0]
             went = self._remove(prio, iter(rows), "quota", gaps)
-            if went == len(rows) and not looked_until:
+            if prio and went == len(rows) and not looked_until:
                 self._gone.append((prio, 1, newest))
             if went:
                 return went
@@ -142,8 +156,6 @@ class Retention:
         gone: list[tuple[int]] = []
         for row_id, epoch_no, kind, _, head in rows:
             try:
-                if kind == topics.LEDGER and not _redeclared(ledger_body(head, self._body(prio, row_id)), gaps):
-                    continue
                 segments = segments_of(kind, head, partial(self._body, prio, row_id))
             except Rejected:
                 continue  # damaged twice over: stays until it is read for sending
@@ -154,12 +166,12 @@ class Retention:
         return len(gone)
 
     def _waiting(self, prio: int, after: int, limit: int) -> list[Any]:
-        """The oldest undelivered rows with an id above `after`."""
+        """The oldest undelivered rows with an id above `after`, ledger entries left out."""
         rows: list[Any] = []
         for first, last in self._outgoing.waiting(prio, after):
             rows += self._db.query(
                 f"SELECT id, epoch, kind, key, head FROM {ROW_TABLES[prio]}"  # noqa: S608
-                " WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+                " WHERE id BETWEEN ? AND ? AND kind <> 'ledger' ORDER BY id LIMIT ?",
                 (first, last, limit - len(rows)),
             )
             if len(rows) >= limit:
@@ -168,13 +180,3 @@ class Retention:
 
     def _body(self, prio: int, row_id: int) -> bytes:
         return bytes(self._db.one(f"SELECT body FROM {ROW_TABLES[prio]} WHERE id = ?", (row_id,)))  # noqa: S608
-
-
-def _redeclared(body: bytes, gaps: GapSet) -> bool:
-    """Takes over what a gap record declares; False where the entry is another one."""
-    entry = decode.decode_row(body)
-    if not isinstance(entry, messages.GapMessage):
-        return False
-    for stream, epoch, first, last, reason in decode.lost(entry):
-        gaps.add(stream, epoch, first, last, reason)
-    return True

@@ -11,8 +11,9 @@ from functools import partial
 
 import msgspec
 
+from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
-from edge_agent.errors import Rejected
+from edge_agent.errors import Rejected, Retryable
 from edge_agent.store import database
 from edge_agent.store.database import ROW_TABLES, Database, Limits
 from edge_agent.store.epochs import Epochs
@@ -81,6 +82,7 @@ class Writer:
         self._last = dict(note.last)
         self._cursors = dict(note.cursors)
         self._newest = list(note.newest)
+        self._births: list[tuple[int, str, str, int]] = []
         self._entries: list[Callable[[int], Draft]] = []
         """Ledger entries that wait for their number."""
         self._rows_since_note = _ROWS_PER_NOTE
@@ -111,6 +113,10 @@ class Writer:
             )
         )
 
+    def begin_epoch(self, boot: str, wall_ms: int) -> None:
+        """On the disk with the next commit, before anything is published under it."""
+        self._births = [(self.start_no, self.epoch, boot, wall_ms)]
+
     def close_epoch(self, closed: str, last: dict[str, int], lost: str) -> None:
         """Goes into the ledger with the next commit: where the streams of the epoch before ended."""
         self._entries.append(partial(self.encoder.close, closed=closed, last=last, lost=lost))
@@ -124,13 +130,23 @@ class Writer:
         """Rows, and losses to declare. Raises Full, Damaged or Retryable; both are then still the caller's."""
         changes = self.outgoing.changes
         verdicts = self.outgoing.verdicts()
+        try:
+            return self._transact(drafts, declared, changes, verdicts)
+        except Retryable:
+            self._retention = self._new_retention()  # what it deleted is there again
+            raise
+
+    def _transact(
+        self, drafts: Sequence[Draft], declared: GapSet, changes: int, verdicts: list[Verdict]
+    ) -> Committed:
         with self._db.transaction():
             lost = GapSet()
             lost.update(declared)
             for verdict in verdicts:
                 self._bury(verdict, lost)
-            trimmed = self._retention.make_room(sum(len(d.body) + _ROW_OVERHEAD for d in drafts), lost)
-            rows = [*self._ledger(lost), *drafts]
+            rows, trimmed = self._with_room(drafts, lost)
+            for row in self._births:
+                self._db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
             last = self._heads(rows, lost)
             newest, cursors = self._insert(rows), _cursors(drafts, declared)
             # a cursor that stands in no row's head
@@ -173,7 +189,21 @@ class Writer:
     def _use(self, db: Database) -> None:
         self._db = db
         self._epochs = Epochs(self._db)
-        self._retention = Retention(self._db, self.limits, self.outgoing, self._epochs)
+        self._retention = self._new_retention()
+
+    def _new_retention(self) -> Retention:
+        return Retention(self._db, self.limits, self.outgoing, self._epochs)
+
+    def _with_room(self, drafts: Sequence[Draft], lost: GapSet) -> tuple[list[Draft], int]:
+        """The rows of the commit, and how many went to make room for them: declaring that takes room too."""
+        self._retention.begin()
+        rows, trimmed = list(drafts), 0
+        known_bytes = -1
+        while (needed_bytes := _bytes_in_file(rows)) > known_bytes:
+            known_bytes = needed_bytes
+            trimmed += self._retention.make_room(needed_bytes, lost)
+            rows = [*self._ledger(lost), *drafts]
+        return rows, trimmed
 
     def _ledger(self, lost: GapSet) -> list[Draft]:
         """Numbered here and nowhere else: also what makes room before the first commit of an epoch is in it."""
@@ -257,10 +287,16 @@ class Writer:
         self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows
         self._kept_changes = attempt.changes
         self._entries.clear()
+        self._births.clear()
         self.outgoing.carried_out(attempt.verdicts)
         self.outgoing.vanished(attempt.gone)
         self.outgoing.committed(committed.newest)
         return committed
+
+
+def _bytes_in_file(rows: Sequence[Draft]) -> int:
+    """About: a ledger entry's body is there twice."""
+    return sum(len(d.body) * (2 if d.kind == topics.LEDGER else 1) + _ROW_OVERHEAD for d in rows)
 
 
 def _cursors(drafts: Sequence[Draft], declared: GapSet) -> dict[str, int]:

@@ -13,7 +13,7 @@ from edge_agent.types import Gap
 from tests.store import effects
 
 
-def main(directory: Path, seed: int, quota_bytes: int) -> None:
+def main(directory: Path, seed: int, quota_bytes: int, delivering: bool) -> None:
     rng = random.Random(seed)
     clock = SystemClock()
     writer = open_store(directory, gateway="gw1", quota_bytes=quota_bytes, clock=clock)
@@ -46,7 +46,7 @@ def main(directory: Path, seed: int, quota_bytes: int) -> None:
                 last = number("s0")
                 batch.append(Gap("s0", writer.epoch, first, last, "overload", clock.now()))
             body.put(batch)
-        if rng.random() < 0.5:
+        if delivering and rng.random() < 0.5:
             prio = rng.randrange(3)
             outbox.delivered([(row.prio, row.id) for row in outbox.unacked(prio, 0, 5)])
         if not body.flush(10):
@@ -55,4 +55,4 @@ def main(directory: Path, seed: int, quota_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "delivering")

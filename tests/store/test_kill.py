@@ -13,13 +13,14 @@ import pytest
 from tests.store.accounting import account, assert_epochs_are_dense
 
 ROOT = Path(__file__).parents[2]
-QUOTA = 64 * 1024 * 1024
+AMPLE, SHORT = (1 << 30, "delivering"), (1 << 20, "offline")
+"""Quota, and whether something is delivered: what was delivered leaves a short quota without a trace."""
 
 
-def run_until_killed(directory, seed, after_s, quota_bytes=QUOTA):
+def run_until_killed(directory, seed, after_s, options):
     """One life of the child; returns (its epoch, what it had confirmed)."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.store.kill_child", str(directory), str(seed), str(quota_bytes)],
+        [sys.executable, "-m", "tests.store.kill_child", str(directory), str(seed), *map(str, options)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -39,11 +40,11 @@ def run_until_killed(directory, seed, after_s, quota_bytes=QUOTA):
     return (first[1] if first else None), {stream: int(seq) for stream, seq in newest.items()}
 
 
-def kill_campaign(directory, lives, seed):
+def kill_campaign(directory, lives, seed, options):
     rng = random.Random(seed)
     confirmed = {}
     for life in range(lives):
-        epoch, newest = run_until_killed(directory, seed * 1000 + life, rng.uniform(0.0, 0.3))
+        epoch, newest = run_until_killed(directory, seed * 1000 + life, rng.uniform(0.0, 0.3), options)
         assert epoch not in confirmed
         confirmed[epoch] = newest
     found = account(directory)
@@ -56,13 +57,15 @@ def kill_campaign(directory, lives, seed):
 
 
 @pytest.mark.slow
-def test_nothing_confirmed_is_missing_after_50_kills(tmp_path):
-    found, confirmed = kill_campaign(tmp_path, 50, seed=1)
-    assert sum(len(newest) for newest in confirmed.values()) > 100
-    assert len(found.epochs) == 50
+@pytest.mark.parametrize("options", [AMPLE, SHORT], ids=["ample", "short"])
+def test_nothing_confirmed_is_missing_after_50_kills(tmp_path, options):
+    found, confirmed = kill_campaign(tmp_path, 25, 1, options)
+    assert sum(len(newest) for newest in confirmed.values()) > 50
+    assert len(found.epochs) == 25
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_nothing_confirmed_is_missing_after_1000_kills(tmp_path):
-    kill_campaign(tmp_path, 1000, seed=2)
+@pytest.mark.parametrize("options", [AMPLE, SHORT], ids=["ample", "short"])
+def test_nothing_confirmed_is_missing_after_1000_kills(tmp_path, options):
+    kill_campaign(tmp_path, 500, 2, options)

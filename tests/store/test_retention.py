@@ -89,7 +89,7 @@ def test_telemetry_goes_before_predictions_and_predictions_before_decisions(tmp_
     for _ in range(30):
         box.commit([box.decision(ROW_BYTES * 2)])
     found = contents(box)
-    assert {stream for stream, _ in found.lost} == {"press", "infer-bearing", "decision", "ledger"}
+    assert {stream for stream, _ in found.lost} >= {"press", "infer-bearing", "decision"}
     assert 0 in found.lost["decision", box.epoch]
 
 
@@ -131,6 +131,37 @@ def test_making_room_at_the_start_does_not_take_the_closing_entrys_number(tmp_pa
     assert found.lost
     assert not found.twice
     assert list(found.closed) == box.epochs[:1]
+
+
+@pytest.mark.slow
+def test_store_full_of_ledger_entries_still_starts_and_takes_readings(tmp_path):
+    """Many restarts of many streams in a small quota: nothing is left that may go, and nothing may crash."""
+    box = Box(tmp_path)
+    streams = [f"stream{i:03d}" for i in range(150)]
+    for _ in range(170):
+        box.commit(box.telemetry(streams, 1))
+        box.commit(lost=[("press", first := box.number("press"), first, "overload")])
+        box.restart()
+    entries = box.waiting(0)
+    assert sum(2 * len(row.body) for row in entries) > box.writer.limits.max_pages * 1024 * 3 // 4
+    found = contents(box)
+    assert list(found.closed) == box.epochs[:-1]
+    for (stream, epoch), last in box.given.items():
+        assert list(found.whole(stream, epoch)) == [(0, last)]
+
+
+def test_gap_records_under_pressure_are_merged_whatever_their_reasons(tmp_path):
+    """Or a year of losses of alternating kinds would fill the store with the record of them."""
+    box = Box(tmp_path)
+    for _ in range(400):
+        box.commit(lost=[("press", first := box.number("press"), first, "overload")])
+        box.commit(noisy(box))
+    for _ in range(60):
+        box.commit([box.decision(ROW_BYTES * 2)])
+    found = contents(box)
+    assert list(found.whole("press", box.epoch)) == [(0, 799)]
+    assert len(found.lost["press", box.epoch]) < 5
+    assert set(found.reasons) == {"quota"}
 
 
 def test_lowered_quota_is_reached_in_steps(tmp_path):
