@@ -209,8 +209,9 @@ class Agent:
         self._sinks = [event_log.Tolerant(sink) for sink in (self._ring, self._record) if sink]
 
     def _build_uplink(self) -> UplinkBody | None:
+        self._outbox = self.store.outbox()
         return make_uplink(
-            self.site, self.writer.epoch, self.writer.start_no, self.store.outbox(), clock=self.clock,
+            self.site, self.writer.epoch, self.writer.start_no, self._outbox, clock=self.clock,
             health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self._inbound,
             rng=random.Random(),  # noqa: S311 - jitter
         )  # fmt: skip
@@ -278,6 +279,9 @@ class Agent:
         left += stop([a.name for a in self.actuators.values()])
         self.store.flush(5.0)
         left += stop(["uplink", "api", "store"])
+        if not {"uplink", "store"} & set(left):
+            self._outbox.close()
+            self.writer.close()
         self._narrator.tell()
         if left:
             log.warning("did not stop in time: %s", ", ".join(left))
