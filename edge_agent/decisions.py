@@ -233,6 +233,17 @@ class Decider:
         alerts = self._rule_alert(plan, outcome, now) if plan.config.alert else []
         return [*acts, self._noted(rule, "released", f"{hold}, {how}", now, rung, evidence), *alerts]
 
+    def restore(self, now: Stamp, rung: str) -> list[Effect]:
+        """At the start: what rules that were raised before had commanded is commanded again. A device may have gone
+        to its safe state since."""
+        out: list[Effect] = []
+        for rule, plan in self._plans.items():
+            if self._rules[rule].is_raised:
+                acts = self._acts(plan, Outcome.RAISED, now)
+                evidence = self._action_evidence(plan, Outcome.RAISED, acts)
+                out += [*acts, self._noted(rule, "restored", "", now, rung, evidence)]
+        return out
+
     def remember(self) -> Remembered:
         """From any thread."""
         phases = {rule: phase.value for rule, phase in self._rules.phases.items() if self._rules[rule].is_raised}

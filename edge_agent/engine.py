@@ -104,9 +104,9 @@ class Engine:
         if event.stamp.mono_ns >= self._now.mono_ns:
             self._now = event.stamp
             self._signals.now_ns = event.stamp.mono_ns
+        self._out = out = list[Effect]()
         if not self._started:
             self._start()
-        self._out = out = list[Effect]()
         self._handlers[type(event)](event)
         if self._signals.dirty:
             self._decide()
@@ -139,6 +139,7 @@ class Engine:
             self._signals.set(lane.plan.trusted, False)
         self.rung = rung_of(self._lanes.values())
         self._signals.set(self._plan.rung, self.rung)
+        self._out.extend(self._decider.restore(self._now, self.rung))
 
     def _stream(self, name: str) -> _Stream:
         return self._streams.setdefault(name, _Stream())

@@ -241,7 +241,8 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     rule: str
     rule_sha256: str
     outcome: str
-    """`raised`, `cleared`, `unknown`, `known`, `acted` (an action's receipt) or `held` / `reset` by a person."""
+    """`raised`, `cleared`, `unknown`, `known`, `acted` (an action's receipt), `held`, `released` or `reset` by a
+    person, `restored` (raised before a restart, and still)."""
     branch: str
     """`when`, `clear`, `otherwise` or empty: which expression decided."""
     inputs: dict[str, Value | None]

@@ -285,7 +285,8 @@ def test_raised_and_latched_rules_their_alerts_and_acknowledgements_survive_a_re
     again = Engine(plan, epoch="E2", before=first.remember())
     effects = run(again, tick(100), reading(101, temp=80.0))
     assert again.phases() == {"overheat": "raised", "latched": "raised"}
-    assert of(Act, effects) == []
+    assert [(a.target, a.value) for a in of(Act, effects)] == [("relay", 0)], "commanded again, once"
+    assert [d.outcome for d in of(Decision, effects) if d.rule == "overheat"][:1] == ["restored"]
     assert [a for a in of(Alert, effects) if a.dedupe_key.startswith("rule/")] == []
     assert alert.alert_id in [a.alert_id for a in again.raised()]
     assert again.acked() == {alert.alert_id: "ann"}
