@@ -4,6 +4,8 @@
     name = "press"
     kind = "log"
     path = "/tmp/actions.jsonl"         # empty: the agent's own log
+
+Nothing is commanded: done means written down.
 """
 
 from __future__ import annotations
