@@ -47,7 +47,7 @@ class DriverUnderTest:
 
     def example(self):
         """The keys of the example in the docstring, without those that all drivers share."""
-        (section,) = tomllib.loads(example_text(self.module.__doc__, self.family))[self.family]
+        (section,) = tomllib.loads(example_text(_as_written(self.module), self.family))[self.family]
         assert section["kind"] == self.kind
         return {key: value for key, value in section.items() if key not in COMMON[self.family]}
 
@@ -60,6 +60,11 @@ class DriverUnderTest:
             pytest.skip(f"no device for it here: cases/{self.family}s/{self.kind}.py has no `working`")
         with self.case.working(folder) as keys:
             yield keys
+
+
+def _as_written(module):
+    """The docstring with its indentation, which Python 3.13 takes away where every line has it."""
+    return ast.get_docstring(ast.parse(Path(module.__file__).read_text(encoding="utf-8")), clean=False)
 
 
 def example_text(doc, family):
