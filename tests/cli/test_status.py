@@ -232,6 +232,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import os, sys, edge_agent.cli.status, edge_agent.cli.rule;"
         "import edge_agent.api, edge_agent.durations, edge_agent.store.reader;"
+        "import urllib.parse;"  # pathlib's as_uri takes it only when it is called, from Python 3.13 on
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "from edge_agent.cli.main import main; main()"
     )
