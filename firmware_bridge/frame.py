@@ -40,25 +40,24 @@ def _ends_full(data: bytes) -> bool:
 def cobs_decode(data: bytes) -> bytes | None:
     """The inverse of `cobs_encode`; `data` holds no 0x00. None when a code points beyond the end."""
     size = len(data)
-    if not size:
-        return None
-    code = data[0]
+    code = data[0] if data else 0
     if code == size and code != 255:
         return data[1:]
-    runs = []
+    # Each code but 255 stands where the zero after its run belongs: once it is one, all but the first is the frame.
+    out = bytearray(data)
+    full = []
     at = 0
     while at < size:
-        code = data[at]
-        end = at + code
-        if end > size:
-            return None
+        code = out[at]
         if code == 255:
-            runs.append(data[at + 1 : end])
-        else:
-            runs.append(data[at + 1 : end] + b"\0")
-        at = end
-    decoded = b"".join(runs)
-    return decoded if code == 255 else decoded[:-1]
+            full.append(at + 255)
+        out[at] = 0
+        at += code
+    if at != size or not size:
+        return None
+    for end in reversed(full):
+        del out[end : end + 1]
+    return bytes(out[1:])
 
 
 def seal(kind: int, seq: int, payload: bytes, max_frame: int = MAX_FRAME) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
-from typing import NamedTuple
+from operator import le
+from typing import Any, NamedTuple
 
 from firmware_bridge.clock import ClockMap
 from firmware_bridge.events import Batch, Cursor, Event, Gap, GapReason, Quality, Restarted
@@ -112,7 +113,7 @@ class Intake:
         return self._skip_to(lost.next, GapReason.OVERWRITTEN)
 
     def on_samples(
-        self, message: Samples, schema: Sequence[Column | None], clock: ClockMap, now_ns: int
+        self, message: Samples, schema: Mapping[int, Column], clock: ClockMap, now_ns: int
     ) -> Batch | Gap | None:
         """The new samples; a gap when they came too fast; None for duplicates. Raises MissingBefore."""
         ahead = distance(self.expected, message.first)
@@ -154,6 +155,10 @@ class Intake:
         return True
 
 
+class _Never:
+    """The kind of a stream whose every value needs a second look."""
+
+
 class Column(NamedTuple):
     """One stream as `_clean` wants it. `kind` is the Python type of a value that needs no second look."""
 
@@ -172,31 +177,37 @@ _KINDS: dict[ValueType, tuple[type, Value]] = {
 }
 
 
-def column(stream: Stream | None) -> Column | None:
-    """The column of a usable stream."""
-    if stream is None:
-        return None
+_at_most: Callable[[Any, Any], bool] = le
+
+
+def columns(streams: Sequence[Stream | None]) -> dict[int, Column]:
+    """By index, the usable streams of a device."""
+    return {index: _column(stream) for index, stream in enumerate(streams) if stream is not None}
+
+
+def _column(stream: Stream) -> Column:
     kind, zero = _KINDS[stream.type]
     # An infinite range would let infinities pass as good.
     plain = isfinite(stream.min) and isfinite(stream.max)
-    return Column(stream, kind if plain else type(None), stream.min, stream.max, zero)
+    return Column(stream, kind if plain else _Never, stream.min, stream.max, zero)
 
 
 def _clean(
-    streams: tuple[int, ...], raw: list[Value | None], schema: Sequence[Column | None]
+    streams: tuple[int, ...], raw: list[Value | None], schema: Mapping[int, Column]
 ) -> tuple[tuple[Value | None, ...], bytes]:
-    values: list[Value | None] = []
-    quality = bytearray(len(streams))
-    known = len(schema)
-    for at, (index, value) in enumerate(zip(streams, raw, strict=True)):
-        found = schema[index] if 0 <= index < known else None
-        if found and type(value) is found.kind and value is not None and found.low <= value <= found.high:
+    """Without a Python loop where all is as declared, which it nearly always is."""
+    found = [schema.get(index) for index in streams]
+    if None not in found:
+        _, kinds, lows, highs, zeros = zip(*found, strict=True)
+        plain = list(map(type, raw)) == list(kinds)
+        if plain and all(map(_at_most, lows, raw)) and all(map(_at_most, raw, highs)):
             # -0.0 becomes 0.0.
-            values.append(value or found.zero)
-            continue
-        cleaned, quality[at] = _grade(value, found.stream if found else None)
-        values.append(cleaned)
-    return tuple(values), bytes(quality)
+            values = [value or zero for value, zero in zip(raw, zeros, strict=True)] if 0 in raw else raw
+            return tuple(values), bytes(len(raw))
+    graded = [
+        _grade(value, column.stream if column else None) for value, column in zip(raw, found, strict=True)
+    ]
+    return tuple(value for value, _ in graded), bytes(quality for _, quality in graded)
 
 
 def _grade(value: Value | None, stream: Stream | None) -> tuple[Value | None, Quality]:

@@ -31,7 +31,7 @@ from firmware_bridge.events import (
     WrongDevice,
 )
 from firmware_bridge.frame import Decoder, FrameCounters, seal
-from firmware_bridge.intake import Column, Intake, MissingBefore, RateLimit, column, distance
+from firmware_bridge.intake import Column, Intake, MissingBefore, RateLimit, columns, distance
 from firmware_bridge.messages import (
     VERSION,
     Ack,
@@ -112,7 +112,7 @@ class Session:
         self._decoder = Decoder()
         self._intake = Intake(durable, RateLimit(self._limits.max_samples_per_s))
         self._schema = Schema()
-        self._columns: list[Column | None] = []
+        self._columns: dict[int, Column] = {}
         self._commands = Commands(self._limits.settle_ns)
         self._out = bytearray()
         self._seq = 0
@@ -358,7 +358,7 @@ class Session:
         if durable is not None and durable.next != self._intake.expected:
             self._send_ack(resend=self._intake.expected)
         device = self._schema.finish()
-        self._columns = [column(stream) for stream in device.streams]
+        self._columns = columns(device.streams)
         return [Ready(device, self._intake.cursor)]
 
     def _on_numbered(self, message: Samples | Lost, now_ns: int) -> list[Event]:
