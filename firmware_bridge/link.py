@@ -150,9 +150,13 @@ class Link:
         return self._exchange(readable)
 
     def command(self, actuator: str, value: Value, ttl_s: float) -> int:
-        """As Session.command, from any thread; sent at once. Raises CommandRefused."""
+        """As Session.command, from any thread; written before it returns. Raises CommandRefused."""
         with self._lock:
             number = self.session.command(actuator, value, int(ttl_s * 1e9), self._now_ns())
+            # The link's own thread may be in its pause. That the port is gone is for it to find out.
+            if self._port is not None:
+                with suppress(LinkDown):
+                    self._flush(self._port)
         self._wake()
         return number
 
