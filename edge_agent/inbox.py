@@ -136,6 +136,10 @@ class Inbox:
         self._feeds[name] = feed = Feed(self, name, limit=limit, rate_hz=rate_hz)
         return feed
 
+    def named(self, name: str) -> Feed:
+        """The feed that was made under this name."""
+        return self._feeds[name]
+
     def feeds(self) -> list[Feed]:
         return list(self._feeds.values())
 

@@ -24,12 +24,15 @@ class ActTaker(Protocol):
 class InferTaker(Protocol):
     def submit_window(self, infer: Infer, *, waiting: bool) -> None: ...
 
+    def wait_answered(self, timeout_s: float) -> bool: ...
+
 
 class Runner:
     """ports.Body of the engine. Actions and model inputs leave at once, records with those of the same slice.
 
     `unpaced` (every source is a replay or simulated, as fast as possible): time is what events say, nobody is
-    dropped, and lanes and the store hold the engine back.
+    dropped, and lanes and the store hold the engine back. A window's prediction is handled before the next event, so
+    that two runs decide the same however fast the model is.
     """
 
     name = "engine"
@@ -53,6 +56,8 @@ class Runner:
         self._sinks = sinks
         self._watch = watch
         self._unpaced = unpaced
+        self._asked: list[str] = []
+        """Lanes that were given a window by the event at hand."""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -97,26 +102,39 @@ class Runner:
         self._handle(feed.take())
 
     def _handle(self, events: list[Event]) -> None:
-        engine = self._engine
         taken: list[Event] = []
         kept: list[Effect] = []
         for event in events:
-            while NEVER > (deadline := engine.next_deadline()) <= event.stamp.mono_ns:
-                tick = Tick(_at(event.stamp, max(deadline, self.now.mono_ns)))
-                taken.append(tick)
-                self._send(engine.handle(tick), kept)
-                self.now = tick.stamp
-            taken.append(event)
-            self._send(engine.handle(event), kept)
-            if event.stamp.mono_ns > self.now.mono_ns:
-                self.now = event.stamp
-            if type(event) is Reading and not self._unpaced:
-                self.latency.add_us((self._clock.mono_ns() - event.stamp.mono_ns) // 1000)
+            self._one(event, taken, kept)
+            while self._asked:
+                for answer in self._answers(self._asked.pop()):
+                    self._one(answer, taken, kept)
         self.handled += len(events)
         if kept:
             self._keep(kept)
         for sink in self._sinks:
             sink.append(taken)
+
+    def _one(self, event: Event, taken: list[Event], kept: list[Effect]) -> None:
+        """One event, after the ticks that are due before it."""
+        engine = self._engine
+        while NEVER > (deadline := engine.next_deadline()) <= event.stamp.mono_ns:
+            tick = Tick(_at(event.stamp, max(deadline, self.now.mono_ns)))
+            taken.append(tick)
+            self._send(engine.handle(tick), kept)
+            self.now = tick.stamp
+        taken.append(event)
+        self._send(engine.handle(event), kept)
+        if event.stamp.mono_ns > self.now.mono_ns:
+            self.now = event.stamp
+        if type(event) is Reading and not self._unpaced:
+            self.latency.add_us((self._clock.mono_ns() - event.stamp.mono_ns) // 1000)
+
+    def _answers(self, lane: str) -> list[Event]:
+        """What the lane says of the window that it was given."""
+        while not self._lanes[lane].wait_answered(_IDLE_S) and not self._stopping.is_set():
+            self.progress_ns = self._clock.mono_ns()
+        return self._inbox.named(f"lane:{lane}").take()
 
     def _send(self, effects: list[Effect], kept: list[Effect]) -> None:
         """Actions and model inputs do not wait for the events that were taken together with theirs."""
@@ -125,11 +143,16 @@ class Runner:
             if kind is Act:
                 self._act(effect)  # type: ignore[arg-type]
             elif kind is Infer:
-                self._lanes[effect.lane].submit_window(effect, waiting=self._unpaced)  # type: ignore[arg-type, union-attr]
+                self._infer(effect)  # type: ignore[arg-type]
             else:
                 kept.append(effect)
                 if kind is Decision or kind is Alert:
                     self._watch(effect)  # type: ignore[arg-type]
+
+    def _infer(self, infer: Infer) -> None:
+        self._lanes[infer.lane].submit_window(infer, waiting=self._unpaced)
+        if self._unpaced:
+            self._asked.append(infer.lane)
 
     def _act(self, act: Act) -> None:
         self._actuators[act.actuator].submit(act)

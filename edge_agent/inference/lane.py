@@ -106,6 +106,10 @@ class Lane:
         """Any thread. `waiting`: until there is room, instead of replacing or skipping."""
         self._inputs.put(infer, waiting=waiting)
 
+    def wait_answered(self, timeout_s: float) -> bool:
+        """Any thread: until everything submitted was answered or given up, and that was posted."""
+        return self._inputs.wait_idle(timeout_s)
+
     def stop(self) -> None:
         self._stopping.set()
         self._inputs.close()

@@ -65,13 +65,20 @@ class LaneInputs:
 
     def done(self) -> None:
         """What was taken is dealt with."""
-        self._in_hand = False
+        with self._emptied:
+            self._in_hand = False
+            self._emptied.notify_all()
 
     @property
     def busy(self) -> bool:
         """Whether anything waits or is in the lane's hand."""
         with self._filled:
             return self._in_hand or bool(self._queue)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """False where something still waits, or is in the lane's hand, after so long."""
+        with self._emptied:
+            return self._emptied.wait_for(lambda: self._closed or not (self._in_hand or self._queue), timeout_s)
 
     def discard(self) -> None:
         """Gives up all that waits; counted as skipped."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edge_agent.clock import FakeClock
-from edge_agent.inbox import Inbox
+from edge_agent.inbox import Feed, Inbox
 from edge_agent.runner import Runner
-from edge_agent.types import Act, Effect
-from tests.engine.sites import OVERHEAT, engine, reading
+from edge_agent.types import Act, Effect, Infer, Record, RecordPrediction
+from tests.engine.sites import OVERHEAT, engine, prediction, reading
 
 
 class Relay:
@@ -28,6 +28,9 @@ class Relay:
 class NoLane:
     def submit_window(self, infer: object, *, waiting: bool) -> None:
         pass
+
+    def wait_answered(self, timeout_s: float) -> bool:
+        return True
 
 
 def run_slice(*readings: Any) -> tuple[Runner, Relay, list[Effect]]:
@@ -55,3 +58,36 @@ def test_latency_of_each_reading_ends_when_its_own_actions_have_left() -> None:
     runner, _, _ = run_slice(reading(1.999, temp=95.0), reading(1.9995, temp=70.0))
     assert runner.latency.count == 2
     assert runner.latency.sum_us == (2001 - 1999) * 1000 + 2002_000 - 1999_500
+
+
+class SlowLane:
+    """Answers a window only once somebody waits for it, as a slow model does."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._asked: list[Infer] = []
+
+    def submit_window(self, infer: Infer, *, waiting: bool) -> None:
+        self._asked.append(infer)
+
+    def wait_answered(self, timeout_s: float) -> bool:
+        self._feed.offer([prediction(i.stamp.mono_ns / 1e9, 0.5, i.number) for i in self._asked])
+        self._asked.clear()
+        return True
+
+
+def test_in_a_replay_a_window_is_answered_before_the_next_event_however_slow_its_model() -> None:
+    clock, inbox, kept = FakeClock(), Inbox(), list[Effect]()
+    lane = SlowLane(inbox.feed("lane:bearing"))
+    runner = Runner(
+        engine(), inbox, clock, keep=kept.extend, actuators={}, lanes={"bearing": lane}, sinks=[],
+        watch=lambda _: None, unpaced=True,
+    )  # fmt: skip
+    inbox.feed("motor").offer([reading(k, temp=20.0, load=1.0) for k in range(8)])
+    runner.stop()
+    runner.run()
+    order = [effect.seq for effect in kept if isinstance(effect, Record)]
+    answered = [k for k, effect in enumerate(kept) if isinstance(effect, RecordPrediction)]
+    assert order == list(range(8))
+    # a window of four, every second reading: its answer stands right behind the reading that filled it
+    assert [kept[k - 1].seq for k in answered] == [3, 5, 7]
