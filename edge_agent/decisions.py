@@ -14,31 +14,56 @@ from edge_agent.plan import Plan, RulePlan
 from edge_agent.rules.machine import Outcome, Phase, Transition
 from edge_agent.rules.ruleset import RuleSet
 from edge_agent.rules.values import Known
-from edge_agent.types import Act, Alert, Command, Decision, Effect, HealthChange, ModelRef, Receipt, Stamp, Value
+from edge_agent.types import (
+    Act,
+    Alert,
+    ClockQuality,
+    Command,
+    Decision,
+    Effect,
+    HealthChange,
+    ModelRef,
+    Receipt,
+    Stamp,
+    Value,
+)  # fmt: skip
 
 
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """A person's hold on a rule: it goes on deciding, but neither acts nor alerts."""
 
-    __slots__ = ("by", "until_ns", "was_raised", "why")
+    by: str
+    why: str
+    since: Stamp
+    for_ns: int
+    was_raised: bool
+    """When the hold began: what has changed since is made up for at its end."""
 
-    def __init__(self, by: str, why: str, until_ns: int, *, was_raised: bool) -> None:
-        self.by = by
-        self.why = why
-        self.until_ns = until_ns
-        self.was_raised = was_raised
-        """When the hold began: what has changed since is made up for at its end."""
+    @property
+    def until_ns(self) -> int:
+        """On the monotonic clock of `since`."""
+        return self.since.mono_ns + self.for_ns
+
+    def carried_over(self, now: Stamp) -> Hold:
+        """The same on the clock of this boot. Where nobody knows for how long the box was off, it is held for its
+        whole time again: somebody may have a hand in the machine."""
+        if now.boot == self.since.boot:
+            return self
+        known = now.quality is self.since.quality is ClockQuality.SYNCED
+        gone_ns = min(max(now.wall_ns - self.since.wall_ns, 0), self.for_ns) if known else 0
+        return msgspec.structs.replace(self, since=now, for_ns=self.for_ns - gone_ns)
 
     def __str__(self) -> str:
         return f"held by {self.by}" + (f": {self.why}" if self.why else "")
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """What outlives a restart: where rules stand (raised and latched), and what is raised and acknowledged."""
+    """What outlives a restart: where rules stand (raised and latched), what is raised and acknowledged, and holds."""
 
     phases: dict[str, str] = {}
     alerts: tuple[Alert, ...] = ()
     acked: dict[str, str] = {}
+    holds: dict[str, Hold] = {}
 
 
 NOTHING = Remembered()
@@ -56,7 +81,7 @@ class Decider:
         self._next_action = 0
         self._acting: dict[int, Act] = {}
         self.alerts = Alerts(epoch, self._still_there(before), before.acked)
-        self._holds: dict[str, Hold] = {}
+        self._holds = {rule: hold for rule, hold in before.holds.items() if rule in self._plans}
         self.due_ns = NEVER
         """When a rule's timer or a hold ends, if nothing changes before."""
 
@@ -212,9 +237,9 @@ class Decider:
 
     def _hold(self, rule: str, command: Command, now: Stamp, rung: str) -> list[Effect]:
         if command.name == "hold":
-            until_ns = now.mono_ns + round(float(command.args.get("for_s", 3600)) * 1e9)
+            for_ns = round(float(command.args.get("for_s", 3600)) * 1e9)
             why, was_raised = str(command.args.get("why", "")), self._rules[rule].is_raised
-            hold = self._holds[rule] = Hold(command.by, why, until_ns, was_raised=was_raised)
+            hold = self._holds[rule] = Hold(command.by, why, now, for_ns, was_raised)
             self._look_ahead()
             return [self._noted(rule, "held", str(hold), now, rung)]
         if command.name == "release" and rule in self._holds:
@@ -235,10 +260,14 @@ class Decider:
 
     def restore(self, now: Stamp, rung: str) -> list[Effect]:
         """At the start: what rules that were raised before had commanded is commanded again. A device may have gone
-        to its safe state since."""
+        to its safe state since. A rule that is held commands nothing, and is held on."""
         out: list[Effect] = []
+        for rule, hold in self._holds.items():
+            self._holds[rule] = hold.carried_over(now)
+            out.append(self._noted(rule, "held", f"{hold}, since before a restart", now, rung))
+        self._look_ahead()
         for rule, plan in self._plans.items():
-            if self._rules[rule].is_raised:
+            if self._rules[rule].is_raised and rule not in self._holds:
                 acts = self._acts(plan, Outcome.RAISED, now)
                 evidence = self._action_evidence(plan, Outcome.RAISED, acts)
                 out += [*acts, self._noted(rule, "restored", "", now, rung, evidence)]
@@ -247,7 +276,7 @@ class Decider:
     def remember(self) -> Remembered:
         """From any thread."""
         phases = {rule: phase.value for rule, phase in self._rules.phases.items() if self._rules[rule].is_raised}
-        return Remembered(phases, tuple(self.alerts.raised()), self.alerts.acked())
+        return Remembered(phases, tuple(self.alerts.raised()), self.alerts.acked(), dict(self._holds))
 
     def _still_there(self, before: Remembered) -> list[Alert]:
         """Alerts of rules that are raised; a model's or a part's trouble shows itself anew."""

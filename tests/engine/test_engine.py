@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config.site import RuleConfig, SignalConfig
+from edge_agent.decisions import Remembered
 from edge_agent.engine import Engine
+from edge_agent.plan import make_plan
 from edge_agent.rules.values import UNKNOWN
 from edge_agent.types import (
     Act,
     Alert,
+    ClockQuality,
     Command,
     Decision,
     Gap,
@@ -22,8 +26,10 @@ from edge_agent.types import (
     Receipt,
     Record,
     RecordPrediction,
+    Stamp,
+    Tick,
 )  # fmt: skip
-from tests.engine.sites import OVERHEAT, at, engine, of, prediction, reading, run, served, tick
+from tests.engine.sites import FIELDS, LANES, OVERHEAT, at, engine, of, prediction, reading, run, served, site, tick
 
 
 def outcomes(effects: list[object]) -> list[str]:
@@ -314,3 +320,44 @@ def test_reset_of_a_rule_that_reads_a_model_goes_through() -> None:
     run(machine, tick(0), served(0), prediction(1, 0.9), prediction(2, 0.1))
     effects = run(machine, Command("reset", {"rule": "wear"}, "ann", at(3)))
     assert outcomes(effects) == ["reset"]
+
+
+HELD = Command("hold", {"rule": "overheat", "for_s": 10, "why": "cleaning"}, "ann", at(1))
+
+
+def again(before: Remembered) -> Engine:
+    plan, _ = make_plan(site(OVERHEAT), FIELDS, LANES)
+    return Engine(plan, epoch="E2", before=before)
+
+
+def test_hold_survives_a_restart_and_ends_when_it_would_have() -> None:
+    machine = engine(OVERHEAT)
+    run(machine, tick(0), HELD, reading(2, temp=95.0))
+    after = again(machine.remember())
+    effects = run(after, tick(3), reading(4, temp=96.0))
+    assert of(Act, effects) == [], "a rule that is held commands nothing, also not again"
+    assert next((d.outcome, d.overrides) for d in of(Decision, effects)) == (
+        "held", ("held by ann: cleaning, since before a restart",),
+    )  # fmt: skip
+    assert [a.value for a in of(Act, run(after, tick(12)))] == [0], "at its end, what still stands is done"
+
+
+@pytest.mark.parametrize(
+    ("quality", "off_s", "left_s"),
+    [
+        (ClockQuality.SYNCED, 4, 6),
+        (ClockQuality.SYNCED, -500, 10),
+        (ClockQuality.SYNCED, 500, 0),
+        (ClockQuality.GUESSED, 4, 10),
+    ],
+)
+def test_hold_of_another_boot_goes_by_wall_time_where_that_is_known(
+    quality: ClockQuality, off_s: float, left_s: float
+) -> None:
+    machine = engine(OVERHEAT)
+    run(machine, tick(0), HELD)
+    since = at(1 + off_s)
+    after = again(machine.remember())
+    after.handle(Tick(Stamp(5_000_000_000, since.wall_ns, quality, "another boot")))
+    held = after.holds().get("overheat")
+    assert (held.until_ns - 5_000_000_000 if held else 0) == left_s * 1e9
