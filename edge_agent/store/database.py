@@ -179,7 +179,11 @@ def open_reader(path: Path, *, immutable: bool = False) -> Database:
 
 
 def create(path: Path, meta: dict[str, bytes]) -> None:
-    """A new, empty store at a path that does not exist. Nothing of it is in a -wal afterwards."""
+    """A new, empty store at a path that does not exist. Nothing of it is in a -wal afterwards.
+
+    It is in WAL mode from the beginning: were the mode changed under its real name, a power cut there would leave
+    a -journal that no read-only connection can look past.
+    """
     with translated(path):
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -191,7 +195,18 @@ def create(path: Path, meta: dict[str, bytes]) -> None:
             connection.execute(statement)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
+
+
+def play_journal_back(path: Path) -> None:
+    """Undoes the transaction that a -journal beside the file says was cut off."""
+    with translated(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        finally:
+            connection.close()
 
 
 def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:
@@ -199,7 +214,8 @@ def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:
     text = f"{path}: {error}"
     if code == sqlite3.SQLITE_FULL:
         return Full(text, hint="make room on the volume, or raise store.quota")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # no statement of ours breaks a constraint on a file that is in order: its index says what its rows do not
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT):
         return Damaged(text, hint="the next start moves the file aside and goes on with a new one")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Retryable(text, hint=f"another program holds a lock on {path.name}: close it")

@@ -44,7 +44,7 @@ def decode_head(head: bytes) -> Head:
     """Raises Rejected when it is damaged."""
     try:
         return _decode(zlib.decompress(head))
-    except (zlib.error, msgspec.MsgspecError) as error:
+    except (zlib.error, msgspec.MsgspecError, TypeError) as error:  # TypeError: no bytes at all, as in a damaged page
         raise Rejected("a row's head is damaged") from error
 
 

@@ -56,6 +56,15 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """There when it returns, also after a power cut: a name is durable when the folder it is in is synced."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o750, exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames in the folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

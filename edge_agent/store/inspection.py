@@ -1,7 +1,8 @@
 """Is what lies at the database's path our store, and in order? Asked before anything is opened for writing.
 
-The answer never changes the file: it comes from the header's bytes and from a read-only connection, which applies
-a -wal only in its own view.
+The answer does not change the file: it comes from the header's bytes and from a read-only connection, which applies
+a -wal only in its own view. One thing has to be done first: a -journal, which only another program can have left,
+is played back as SQLite prescribes, because a read-only connection refuses the file until it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def why_not(path: Path, identity: Identity | None) -> str:
     """
     refuse_strange(path)
     refuse_strange(wal_of(path))
+    refuse_strange(_journal_of(path))
     if not path.exists():
         return "missing"
     if identity is not None and identity.damaged:
@@ -36,6 +38,10 @@ def why_not(path: Path, identity: Identity | None) -> str:
 
 def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-journal")
 
 
 def refuse_strange(path: Path) -> None:
@@ -76,6 +82,8 @@ def _wrong_header(path: Path) -> str:
 
 def _wrong_content(path: Path, identity: Identity | None) -> str:
     try:
+        if _journal_of(path).exists():
+            database.play_journal_back(path)
         reader = database.open_reader(path)
         try:
             tables = reader.query("SELECT name, sql FROM sqlite_schema")

@@ -19,7 +19,14 @@ from edge_agent.ports import Clock
 from edge_agent.store import database
 from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Limits
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.identity import IDENTITY, Identity, read_identity, sync_folder, write_identity
+from edge_agent.store.identity import (
+    IDENTITY,
+    Identity,
+    make_folder,
+    read_identity,
+    sync_folder,
+    write_identity,
+)
 from edge_agent.store.inspection import wal_of, why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
@@ -50,7 +57,7 @@ def open_store(
             f"store.quota of {quota_bytes} bytes is too small", hint=f"give it at least {MIN_QUOTA_BYTES} bytes"
         )
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_folder(directory)
         lock = DirectoryLock(directory / LOCK)
         try:
             return _Starter(directory, lock, gateway, Limits(quota_bytes), clock, entropy).start()

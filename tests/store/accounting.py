@@ -4,6 +4,7 @@ Also for tests of the whole agent: `account(data_dir)` after it was killed or st
 """
 
 import sqlite3
+from functools import lru_cache
 from pathlib import Path
 
 from edge_agent.contract import decode, messages
@@ -12,7 +13,11 @@ from edge_agent.store.ranges import Ranges
 
 
 class Account:
-    """`rows` and `lost` are `Ranges` by (stream, epoch); `closed` is, by epoch, the `close/1` that ends it."""
+    """`rows` and `lost` are `Ranges` by (stream, epoch); `closed` is, by epoch, the `close/1` that ends it.
+
+    `stored` has, by (priority, id), the body of each row and the message in it; `mislabelled` are rows whose place
+    in the database names another epoch than their message.
+    """
 
     def __init__(self):
         self.rows = {}
@@ -22,6 +27,8 @@ class Account:
         self.epochs = []
         self.twice = []
         self.ids = {0: [], 1: [], 2: []}
+        self.stored = {}
+        self.mislabelled = []
 
     def add_row(self, stream, epoch, first, last):
         ranges = self.rows.setdefault((stream, epoch), Ranges())
@@ -64,20 +71,31 @@ def _overlap(first, last, ranges):
     return [(max(a, first), min(b, last)) for a, b in ranges if a <= last and b >= first]
 
 
+@lru_cache(maxsize=10_000)
+def read(body: bytes) -> messages.RowMessage:
+    """Kept, since campaigns look at the same rows many times."""
+    assert isinstance(body, bytes)
+    message = decode.decode_row(body)
+    assert not isinstance(message, messages.Tele) or decode.hashes_hold(body)
+    return message
+
+
 def account(directory: Path) -> Account:
     """Through a connection of its own that applies the -wal, as any SQLite program would."""
     out = Account()
     db = sqlite3.connect(directory / "store.db")
     try:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        out.epochs = [epoch for (epoch,) in db.execute("SELECT id FROM epoch ORDER BY no")]
+        numbers = dict(db.execute("SELECT no, id FROM epoch ORDER BY no"))
+        out.epochs = list(numbers.values())
         for prio in (0, 1, 2):
-            for row_id, body in db.execute(f"SELECT id, body FROM row{prio} ORDER BY id"):
+            for row_id, number, body in db.execute(f"SELECT id, epoch, body FROM row{prio} ORDER BY id"):
                 out.ids[prio].append(row_id)
-                assert isinstance(body, bytes)
-                message = decode.decode_row(body)
-                assert not isinstance(message, messages.Tele) or decode.hashes_hold(body)
+                message = read(body)
                 out.add_message(message)
+                out.stored[prio, row_id] = body, message
+                if numbers.get(number) != message.epoch:
+                    out.mislabelled.append((prio, row_id, numbers.get(number), message.epoch))
     finally:
         db.close()
     return out

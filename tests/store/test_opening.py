@@ -11,9 +11,10 @@ import pytest
 
 from edge_agent.contract import decode, messages
 from edge_agent.errors import Fatal, Retryable
-from edge_agent.store import database
+from edge_agent.store import database, opening
 from edge_agent.store.identity import Identity, read_identity
 from edge_agent.store.opening import asides
+from edge_agent.store.recovery import Note
 from tests.store.accounting import account, assert_epochs_are_dense
 from tests.store.box import Box
 
@@ -177,6 +178,49 @@ def test_file_that_is_no_store_is_moved_aside_and_kept(tmp_path, name):
     box.commit(box.telemetry())
     box.restart()
     assert (box.writer.found, box.writer.start_no) == ("", 3)
+
+
+def test_journal_that_another_program_left_is_played_back(tmp_path):
+    """A cut while the file was not in WAL mode: a read-only connection refuses it until somebody has done that."""
+    box = filled(tmp_path / "data", rows=5)
+    path = tmp_path / "data" / "store.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode=DELETE")
+    db.execute("PRAGMA cache_size=1")
+    db.execute("BEGIN")
+    db.execute("DELETE FROM row2")
+    db.execute("UPDATE meta SET value = zeroblob(100000)")  # spills: the file is half changed now
+    cut = {p: p.read_bytes() for p in (path, path.with_name("store.db-journal"))}
+    db.close()
+    for p, content in cut.items():
+        p.write_bytes(content)
+    box.open()
+    assert (box.writer.found, box.writer.start_no) == ("", 2)
+    assert len(box.waiting(2)) == 5
+
+
+def test_file_whose_rows_contradict_its_index_is_moved_aside(tmp_path, monkeypatch):
+    """Seen after simulated power cuts without syncs: such a start would fail for ever if it were tried again."""
+    box = Box(tmp_path)
+    box.commit([box.decision()])
+    box.close()
+    note = Note(1, box.epoch, (0, 0, 0))
+
+    def blind(db, real=opening.recover):
+        return note if asides(tmp_path) == [] else real(db)
+
+    monkeypatch.setattr(opening, "recover", blind)
+    box.open()
+    assert box.writer.found == "corrupt"
+
+
+def test_row_without_a_head_stops_no_start(tmp_path):
+    box = filled(tmp_path)
+    db = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    db.execute("UPDATE row2 SET head = NULL")
+    db.close()
+    box.open()
+    assert box.writer.found == ""
 
 
 def test_every_new_damage_gets_a_name_of_its_own(tmp_path):
