@@ -47,6 +47,7 @@ from edge_agent.store.body import Options, StoreBody
 from edge_agent.store.opening import open_store
 from edge_agent.store.writer import Committed
 from edge_agent.supervisor import Supervisor, notify_systemd
+from edge_agent.timekeeping import Timekeeper
 from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.build import make_uplink
@@ -87,6 +88,7 @@ class Agent:
         self.health = Health()
         self.inbox = Inbox()
         self.clock = SystemClock()
+        self.timekeeper = self._build_timekeeper()
         self._unpaced = bool(self.site.source) and all(_unpaced(s) for s in self.site.source)
         self._event_clock = EventClock(self.clock) if self._unpaced else None
         self.news = self.inbox.feed("agent")
@@ -123,6 +125,10 @@ class Agent:
         self.uplink = self._build_uplink()
         self.control = Control(self)
         self.api = ApiBody(Path(self.site.agent.run_dir) / "agent.sock", self.control.verbs(), self.clock)
+
+    def _build_timekeeper(self) -> Timekeeper:
+        agent = self.site.agent
+        return Timekeeper(self.clock, Path(agent.data_dir) / "clock.json", agent.clock)
 
     def _build_store(self) -> None:
         agent, store = self.site.agent, self.site.store
@@ -209,7 +215,8 @@ class Agent:
         self._sinks = [event_log.Tolerant(sink) for sink in (self._ring, self._record) if sink]
 
     def _build_uplink(self) -> UplinkBody | None:
-        self._outbox = self.store.outbox()
+        keeper = self.timekeeper
+        self._outbox = self.store.outbox(offset_ms=keeper.offset_ms, floor_ms=keeper.floor_ms)
         return make_uplink(
             self.site, self.writer.epoch, self.writer.start_no, self._outbox, clock=self.clock,
             health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self._inbound,
@@ -258,6 +265,7 @@ class Agent:
 
     def _on_turn(self) -> None:
         now = time.monotonic()
+        self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
         self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + _HEALTH_S
@@ -278,6 +286,7 @@ class Agent:
         left += stop([*(lane.name for lane in self.lanes.values()), self.runner.name])
         left += stop([a.name for a in self.actuators.values()])
         self.store.flush(5.0)
+        self.timekeeper.close()
         left += stop(["uplink", "api", "store"])
         if not {"uplink", "store"} & set(left):
             self._outbox.close()

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from edge_agent.types import ClockQuality, Stamp
 
+TOLERANCE_NS = 50_000_000
+"""The two clocks are read one after the other, and a thread may wait in between. Both run at one rate: what they
+differ by changes only when the wall clock is set."""
+_FOREVER_NS = 1 << 63
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -22,18 +26,24 @@ def read_boot_id() -> str:
 class SystemClock:
     """CLOCK_MONOTONIC and the wall clock of this boot.
 
-    `quality` is SYNCED unless the wall clock is before `floor_ns` (the newest instant that is known to have
-    passed: build time or last saved time) or the kernel says that it is not synchronised.
+    A stamp is SYNCED while wall time less monotonic time is what `trust` was told, within `TOLERANCE_NS`: a step is
+    seen in the first stamp after it, not when somebody looks. Until the first `trust` every stamp is SYNCED.
     """
 
-    def __init__(self, *, floor_ns: int = 0) -> None:
+    def __init__(self) -> None:
         self.boot = read_boot_id()
-        self.floor_ns = floor_ns
+        self._trusted = (-_FOREVER_NS, _FOREVER_NS)
 
     def now(self) -> Stamp:
+        mono = time.monotonic_ns()
         wall = time.time_ns()
-        quality = ClockQuality.SYNCED if wall >= self.floor_ns else ClockQuality.GUESSED
-        return Stamp(time.monotonic_ns(), wall, quality, self.boot)
+        lowest, highest = self._trusted
+        quality = ClockQuality.SYNCED if lowest <= wall - mono <= highest else ClockQuality.GUESSED
+        return Stamp(mono, wall, quality, self.boot)
+
+    def trust(self, offset_ns: int | None) -> None:
+        """What the wall clock is ahead of the monotonic one while it is right; None: it is not known to be right."""
+        self._trusted = (0, -1) if offset_ns is None else (offset_ns - TOLERANCE_NS, offset_ns + TOLERANCE_NS)
 
     def mono_ns(self) -> int:
         return time.monotonic_ns()
@@ -44,12 +54,23 @@ class FakeClock:
 
     def __init__(self, *, mono_ns: int = 0, wall_ns: int = 1_767_225_600_000_000_000, boot: str = "fakeboot") -> None:
         self.boot = boot
-        self.quality = ClockQuality.SYNCED
+        self.quality: ClockQuality | None = ClockQuality.SYNCED
+        """None: as `trust` was told."""
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
+        self._offset_ns: int | None = None
 
     def now(self) -> Stamp:
-        return Stamp(self._mono_ns, self._wall_ns, self.quality, self.boot)
+        quality = self.quality
+        if quality is None:
+            off_ns = None if self._offset_ns is None else self._wall_ns - self._mono_ns - self._offset_ns
+            right = off_ns is not None and abs(off_ns) <= TOLERANCE_NS
+            quality = ClockQuality.SYNCED if right else ClockQuality.GUESSED
+        return Stamp(self._mono_ns, self._wall_ns, quality, self.boot)
+
+    def trust(self, offset_ns: int | None) -> None:
+        self._offset_ns = offset_ns
+        self.quality = None
 
     def mono_ns(self) -> int:
         return self._mono_ns

@@ -23,7 +23,8 @@ from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import StoreBody
 from edge_agent.store.writer import Committed, Writer
 from edge_agent.supervisor import Supervisor
-from edge_agent.types import Alert, ClockQuality, Command, Value
+from edge_agent.timekeeping import Timekeeper
+from edge_agent.types import Alert, ClockQuality, Command, Stamp, Value
 from edge_agent.uplink.body import UplinkBody
 
 _COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
@@ -50,6 +51,7 @@ class Observed(Protocol):
     actuators: dict[str, ActuatorBody]
     committed: Tally
     backlog: Backlog
+    timekeeper: Timekeeper
 
 
 class Tally:
@@ -124,7 +126,7 @@ class Control:
         agent = self._agent
         now = agent.clock.now()
         acked = agent.engine.acked()
-        alerts = [_alert(a, acked.get(a.alert_id, ""), now.mono_ns) for a in agent.engine.raised()]
+        alerts = [_alert(a, acked.get(a.alert_id, ""), now) for a in agent.engine.raised()]
         trouble = self._trouble()
         return {
             "ok": not trouble,
@@ -135,6 +137,7 @@ class Control:
             "start_no": agent.writer.start_no,
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "clock": "synced" if now.quality is ClockQuality.SYNCED else "guessed",
+            "time": agent.timekeeper.to_dict(),
             "rung": agent.engine.rung,
             "rules": agent.engine.phases(),
             "holds": {rule: _hold(hold, now.mono_ns) for rule, hold in agent.engine.holds().items()},
@@ -208,12 +211,15 @@ def _hold(hold: Hold, mono_ns: int) -> dict[str, Any]:
     return {"by": hold.by, "why": hold.why, "left_s": round((hold.until_ns - mono_ns) / 1e9, 1)}
 
 
-def _alert(alert: Alert, acked_by: str, mono_ns: int) -> dict[str, Any]:
+def _alert(alert: Alert, acked_by: str, now: Stamp) -> dict[str, Any]:
+    """One of a boot before this is as old as the wall clocks of both say."""
+    same_boot = alert.stamp.boot == now.boot
+    age_ns = now.mono_ns - alert.stamp.mono_ns if same_boot else now.wall_ns - alert.stamp.wall_ns
     return {
         "alert_id": alert.alert_id,
         "dedupe_key": alert.dedupe_key,
         "severity": alert.severity,
         "text": alert.text,
         "acked_by": acked_by,
-        "age_s": round((mono_ns - alert.stamp.mono_ns) / 1e9, 1),
+        "age_s": round(max(age_ns, 0) / 1e9, 1),
     }

@@ -149,11 +149,11 @@ class Supervisor:
         self._threads.append(thread)
         thread.thread.start()
 
-    def report(self, part: str, up: bool, reason: str) -> None:
-        """Tells health and the rules; any thread."""
+    def report(self, part: str, up: bool, reason: str, *, alert: bool = False) -> None:
+        """Tells health and the rules, and with `alert` people; any thread."""
         stamp = self._clock.now()
         if self._health.part(part).turn(up, stamp, reason):
-            self._post([HealthChange(part, up, stamp, reason)])
+            self._post([HealthChange(part, up, stamp, reason, alert)])
 
     def fail(self, error: Fatal) -> None:
         self.fatal = self.fatal or error

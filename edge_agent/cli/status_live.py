@@ -44,7 +44,8 @@ def _summary(status: Document) -> str:
 
 
 def _agent(status: Document) -> Iterator[Line]:
-    clock = {"synced": "clock synced", "guessed": "CLOCK GUESSED: times may be wrong"}[status["clock"]]
+    why = status.get("time", {}).get("why_not") or "times may be wrong"
+    clock = {"synced": "clock synced", "guessed": f"CLOCK GUESSED: {why}"}[status["clock"]]
     up = f"up {age(status['uptime_s'])}, start {status['start_no']}, {clock}"
     yield Line(text=f"edge-agent {status['version']}, {up}")
     latency = status["engine"]["latency"]

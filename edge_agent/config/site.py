@@ -87,6 +87,8 @@ class AgentConfig(_Strict, frozen=True):
     """For the control socket and the event log ring; a tmpfs."""
     event_log_mb: Annotated[int, Meta(ge=1, le=1024)] = 16
     """Size of the ring of recent events; an alert freezes it."""
+    clock: Literal["ntp", "rtc"] = "ntp"
+    """Who vouches for the wall clock: a time service, as the kernel knows it, or the box's own clock alone."""
 
 
 class SourceConfig(_Strict, frozen=True):

@@ -35,6 +35,8 @@ class _TimeBase(msgspec.Struct):
 
     schema: str = ""
     boot: str = ""
+    t0: int | None = None
+    t: int | None = None
     m0: int | None = None
     m: int | None = None
 
@@ -114,8 +116,15 @@ def boot_of(body: bytes) -> str:
     return _base.decode(inflate(body)).boot
 
 
-def restamp(body: bytes, offset_ms: int, quality: str) -> bytes:
-    """The same row with its wall time derived anew: UTC of its boot is monotonic time plus `offset_ms`.
+def wall_ms_of(body: bytes) -> int | None:
+    """The wall time that a row was stamped with; None where it has none."""
+    base = _base.decode(inflate(body))
+    return base.t if base.t0 is None else base.t0
+
+
+def restamp(body: bytes, offset_ms: int | None, quality: str) -> bytes:
+    """The same row with its wall time derived anew: UTC of its boot is monotonic time plus `offset_ms`; null for
+    None, where the time it was stamped with is known to be wrong and nothing better is known.
 
     Everything else, `h` included, stays byte for byte. A row without times is returned as it is.
     """
@@ -123,9 +132,9 @@ def restamp(body: bytes, offset_ms: int, quality: str) -> bytes:
     base = _base.decode(text)
     fields = _raw_fields.decode(text)
     if base.m0 is not None:
-        fields["t0"] = _raw(base.m0 + offset_ms)
+        fields["t0"] = _raw(_wall_ms(base.m0, offset_ms))
     elif base.m is not None:
-        fields["t"] = _raw(base.m + offset_ms)
+        fields["t"] = _raw(_wall_ms(base.m, offset_ms))
     else:
         return body
     fields["tq"] = _raw(quality)
@@ -134,12 +143,12 @@ def restamp(body: bytes, offset_ms: int, quality: str) -> bytes:
     return deflate(_encode(fields))
 
 
-def _restamp_inputs(inputs: msgspec.Raw, offset_ms: int) -> msgspec.Raw:
+def _restamp_inputs(inputs: msgspec.Raw, offset_ms: int | None) -> msgspec.Raw:
     """What a prediction was made from has an instant of its own."""
     m = _base.decode(inputs).m
     if m is None:
         return inputs
-    return msgspec.Raw(_encode(_raw_fields.decode(inputs) | {"t": _raw(m + offset_ms)}))
+    return msgspec.Raw(_encode(_raw_fields.decode(inputs) | {"t": _raw(_wall_ms(m, offset_ms))}))
 
 
 def _even(segment: messages.Segment) -> bool:
@@ -148,5 +157,9 @@ def _even(segment: messages.Segment) -> bool:
     return lengths == {segment.n}
 
 
-def _raw(value: int | str) -> msgspec.Raw:
+def _wall_ms(m: int, offset_ms: int | None) -> int | None:
+    return None if offset_ms is None else m + offset_ms
+
+
+def _raw(value: int | str | None) -> msgspec.Raw:
     return msgspec.Raw(_encode(value))

@@ -95,9 +95,9 @@ class StoreBody:
         """For a replay, which may be held back instead of losing readings."""
         return self._intake.wait_room(timeout_s)
 
-    def outbox(self, *, offset_ms: Callable[[str], int | None] | None = None) -> Outbox:
+    def outbox(self, *, offset_ms: Callable[[str], int | None] | None = None, floor_ms: int = 0) -> Outbox:
         """For the uplink's thread, which closes it."""
-        return Outbox(self._writer.path, self._writer.outgoing, offset_ms=offset_ms)
+        return Outbox(self._writer.path, self._writer.outgoing, offset_ms=offset_ms, floor_ms=floor_ms)
 
     def run(self) -> None:
         stopping = False

@@ -16,7 +16,7 @@ Kept = Record | RecordPrediction | Decision | Alert | Gap | TimeFix
 """What the store keeps; of an engine's effects, all but `Act` and `Infer`."""
 
 _KEPT = frozenset({Record, RecordPrediction, Decision, Alert, Gap, TimeFix})
-_URGENT = frozenset({Decision, Alert})
+_URGENT = frozenset({Decision, Alert, TimeFix})
 _DECISIONS_BEYOND = 2
 """Decisions and alerts still fit when twice the limit waits."""
 _WAKE = 2048
@@ -117,7 +117,8 @@ class Intake:
     def _put_some(self, effects: Sequence[Effect | TimeFix]) -> None:
         for effect in effects:
             urgent = type(effect) in _URGENT
-            if len(self._effects) < self._limit * (_DECISIONS_BEYOND if urgent else 1):
+            room = type(effect) is TimeFix or len(self._effects) < self._limit * (_DECISIONS_BEYOND if urgent else 1)
+            if room:
                 if type(effect) in _KEPT:
                     self._effects.append(effect)  # type: ignore[arg-type]
                     self._urgent = self._urgent or urgent

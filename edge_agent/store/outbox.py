@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.contract import messages, topics
-from edge_agent.contract.decode import boot_of, decode_row, restamp
+from edge_agent.contract.decode import boot_of, decode_row, restamp, wall_ms_of
 from edge_agent.errors import Rejected
 from edge_agent.ports import Row
 from edge_agent.store import database
@@ -25,15 +25,15 @@ class Outbox:
     """Implements `ports.Outbox`. Opens its connection at the first use; used from one thread."""
 
     def __init__(
-        self, path: Path, outgoing: Outgoing, *, offset_ms: Callable[[str], int | None] | None = None
-    ) -> None:
-        """`offset_ms(boot)`: UTC minus monotonic time of that boot, in ms, None while unknown.
-
-        Without it, wall times stay as they were guessed.
-        """
+        self, path: Path, outgoing: Outgoing, *, offset_ms: Callable[[str], int | None] | None = None,
+        floor_ms: int = 0,
+    ) -> None:  # fmt: skip
+        """`offset_ms(boot)`: UTC minus monotonic time of that boot, in ms, None while unknown: wall times then stay
+        as they were guessed, but for those before `floor_ms`, which are wrong for certain and go out as null."""
         self._path = path
         self._outgoing = outgoing
         self._offset_ms = offset_ms
+        self._floor_ms = floor_ms
         self._db: database.Database | None = None
         self._covered_from: list[dict[int, int]] = [{} for _ in database.ROW_TABLES]
         """By id of a row handed out: the id from which on nothing else was waiting before it."""
@@ -104,7 +104,10 @@ class Outbox:
         if not told.guessed or self._offset_ms is None:
             return body
         offset_ms = self._offset_ms(boot_of(body))
-        return body if offset_ms is None else restamp(body, offset_ms, "synced")
+        if offset_ms is not None:
+            return restamp(body, offset_ms, "synced")
+        wall_ms = wall_ms_of(body)
+        return body if wall_ms is None or wall_ms >= self._floor_ms else restamp(body, None, "guessed")
 
 
 def _mended(prio: int, row_id: int, kind: str, head: bytes, body: bytes) -> Row:

@@ -75,6 +75,9 @@ def test_what_the_facts_say_the_agent_and_its_workers_need_is_left_to_them():
     assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "seccomp"} <= calls
     assert "setpriority" in calls, "workers run at nice 10"
     assert "prlimit64" in calls, "workers have limits"
+    assert "adjtimex" in calls, "whether the wall clock is right"
+    assert "ProtectClock" not in unit, "it refuses adjtimex, reading included"
+    assert unit["CapabilityBoundingSet"] == [""], "which leaves no way to set the clock"
     assert "ProcSubset" not in unit, "health reads /proc/meminfo, the clock reads the boot id"
     assert "PrivateDevices" not in unit, "serial ports and cameras"
     assert {"dialout", "video"} <= set(unit["SupplementaryGroups"][0].split())
