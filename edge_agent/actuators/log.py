@@ -17,6 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edge_agent.config.site import FilePath
 from edge_agent.errors import Retryable
 from edge_agent.ports import Clock, Context
 from edge_agent.types import Act, Receipt
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keys of a `log` actuator."""
 
-    path: str = ""
+    path: FilePath = ""
     """The file that lines are appended to; empty: the agent's own log."""
     max_mb: Annotated[int, Meta(ge=1, le=1024)] = 10
     """A file of this size is renamed to `<path>.1`, in place of the one before."""

@@ -86,7 +86,7 @@ def examine_site(
     report = Report(str(path), document.places, document.tables)
     for fault in document.faults:
         report.put(fault.line, fault.column, fault.path, fault.reason, fault.hint)
-    walk = Walk(document, drivers, report)
+    walk = Walk(document, drivers, report, path.parent.absolute())
     config = walk.build(SiteConfig) if document.tables else None
     folders = _folders(path, walk, models_dir)
     check_secrets(document.tables, report)

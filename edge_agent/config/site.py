@@ -58,6 +58,10 @@ WindowLength = Annotated[Duration, Meta(extra={"shortest": "1ms", "longest": "30
 """A time to look back over or to wait for silence."""
 HoldTime = Annotated[Duration, Meta(extra={"shortest": "0s", "longest": "30d"})]
 Deadline = Annotated[Duration, Meta(extra={"shortest": "10ms", "longest": "1h"})]
+FilePath = Annotated[
+    str, Meta(description="a file; relative to the folder of the site file", extra={"relative": True})
+]
+"""The loader makes it absolute."""
 Size = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(B|kB|KiB|MB|MiB|GB|GiB)$", description='such as "64MB"')]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,10 @@ _BAD: Final = object()
 class Walk:
     """One walk over one document. `built` holds every struct that came out well, by its path."""
 
-    def __init__(self, document: Document, drivers: Drivers, report: Report) -> None:
+    def __init__(self, document: Document, drivers: Drivers, report: Report, folder: Path) -> None:
+        """`folder` is the site file's: relative files are meant to be there."""
         self.built: dict[KeyPath, msgspec.Struct] = {}
+        self._folder = folder
         self._document = document
         self._drivers = drivers
         self._report = report
@@ -52,11 +55,15 @@ class Walk:
             return _BAD
 
     def described(self, value: object, of: mi.Metadata, path: KeyPath) -> object:
-        """A type with a description and, for durations, with the shortest and the longest that make sense."""
+        """A type with a description: for durations with the shortest and the longest that make sense, for files with
+        the word that they may be relative."""
         if not isinstance(of.type, mi.StrType):
             return self.value(value, of.type, path)
         text = leaves.text(value, of.type)
-        return leaves.duration(text, of.extra) if of.extra and "shortest" in of.extra else text
+        extra = of.extra or {}
+        if "shortest" in extra:
+            return leaves.duration(text, extra)
+        return str(self._folder / text) if text and "relative" in extra else text
 
     def union(self, value: object, of: mi.UnionType, path: KeyPath) -> object:
         members = [member for member in of.types if takes(member, type(value))]

@@ -30,7 +30,7 @@ from msgspec import Meta
 
 from edge_agent.children import Child
 from edge_agent.config.redact import redact
-from edge_agent.config.site import Duration
+from edge_agent.config.site import Duration, FilePath
 from edge_agent.durations import parse_duration
 from edge_agent.errors import EndOfInput, Retryable
 from edge_agent.ports import Context
@@ -66,7 +66,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A USB camera by number, or by path such as `/dev/v4l/by-id/…`, which survives renumbering."""
     url: Annotated[str, Meta(pattern=r"^(rtsp|rtsps|rtmp|udp|tcp|http|https)://.+")] | None = None
     """RTSP (over TCP) and what else FFMPEG reads; http and https are taken as MJPEG."""
-    file: str | None = None
+    file: FilePath | None = None
     """A video file."""
     command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
     """Program and arguments, run without a shell, that writes JPEGs to its standard output."""

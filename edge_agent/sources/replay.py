@@ -24,7 +24,7 @@ from typing import Annotated, BinaryIO, Literal
 import msgspec
 from msgspec import Meta
 
-from edge_agent.config.site import Duration, Name
+from edge_agent.config.site import Duration, FilePath, Name
 from edge_agent.durations import parse_duration
 from edge_agent.errors import EndOfInput, Rejected, Retryable
 from edge_agent.links.lines import checker
@@ -44,7 +44,7 @@ _BATCH = 256
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keys of a `replay` source."""
 
-    path: str
+    path: FilePath
     """The captured file."""
     format: Literal["csv", "ndjson", "nmea"] = "csv"
     """How a line is written."""

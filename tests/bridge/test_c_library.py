@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,17 @@ SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=
 compilers = pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
 
 
+@cache
+def has_sanitizers(compiler: str) -> bool:
+    program = [compiler, *SANITIZE, "-x", "c", "-", "-o", "/dev/null"]
+    done = subprocess.run(program, input=b"int main(void) { return 0; }", capture_output=True, check=False)
+    return done.returncode == 0
+
+
 def sanitized(compiler: str, folder: Path, *sources: str | Path) -> Path:
     need(compiler)
+    if not has_sanitizers(compiler):
+        pytest.skip(f"{compiler} has no sanitizers here (Debian: libclang-rt-dev)")
     target = folder / f"sanitized-{compiler}"
     run(compiler, *WARNINGS, *SANITIZE, f"-I{C_DIR}", *sources, C_DIR / "fwb.c", "-o", target)
     return target

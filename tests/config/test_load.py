@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from config.sites import GOOD, Camera, FakeDrivers, Log, Serial, examine, only, 
 from edge_agent.config.load import load_site
 from edge_agent.config.problems import ConfigError, as_json, describe
 from edge_agent.config.site import SiteConfig
+from edge_agent.drivers import DriverConfigs
 from edge_agent.errors import ExitCode, Fatal
 
 AGENT = '[agent]\ngateway = "gw"\n'
@@ -255,3 +257,11 @@ def test_with_problems_between_tables_the_configuration_is_there_for_the_rules_t
     assert examined.failed
     assert examined.site is not None
     assert examined.site.config.rule[0].id == "overheat"
+
+
+def test_a_relative_file_of_a_driver_is_beside_the_site_file_wherever_the_agent_was_started(tmp_path, monkeypatch):
+    more = AGENT + '[[source]]\nname = "day"\nkind = "replay"\npath = "{}"\ntime = "t"\n'
+    monkeypatch.chdir("/")
+    for given, meant in (("captured/day.csv", tmp_path / "captured/day.csv"), ("/var/day.csv", Path("/var/day.csv"))):
+        site = load_site(write(tmp_path, more.format(given)), DriverConfigs())
+        assert site.config.source[0].driver.path == str(meant)
