@@ -143,8 +143,20 @@ def _uplink(uplink: Document, backlog: Document) -> Iterator[Line]:
         yield Line("", "not connected", "bad", since + (uplink["reason"] or "the first attempt is under way"))
     refused = f", {uplink['refused']:,} refused" if uplink["refused"] else ""
     yield Line(text=f"{counted(uplink['delivered'], 'row')} delivered since the start{refused}")
+    yield from (Line(text=told) for told in _uplink_notes(uplink))
     if backlog["rows"]:
         yield Line(text=_backlog(backlog))
+
+
+def _uplink_notes(uplink: Document) -> Iterator[str]:
+    counts, notes = uplink.get("counts", {}), uplink.get("notes", {})
+    if uplink.get("last_dead_letter"):
+        yield f"newest dead letter: {uplink['last_dead_letter']}"
+    if nobody := counts.get("no_subscribers"):
+        rows = counted(nobody, "row")
+        yield f"nobody was subscribed to {rows}: the broker took and dropped them; is the ingest there?"
+    if "subscription_refused" in notes:
+        yield f"the broker lets nothing come back ({notes['subscription_refused']}): allow it in its ACL"
 
 
 def _backlog(backlog: Document) -> str:

@@ -233,7 +233,7 @@ class Session:
         if ready & (select.POLLERR | select.POLLHUP):
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
-                self._lose(reasons.failed(self.where, OSError(code, "")))
+                self._lose(reasons.failed(self.where, OSError(code, ""), worked=self.state == "up"))
                 return
         if ready & select.POLLIN and self.state == "greeting" and not self._greeted(sock):
             return

@@ -99,8 +99,9 @@ def closed_early(where: str, version: str, *, tls: bool) -> Lost:
     return Lost(f"{where} closed the connection without an answer", hint)
 
 
-def failed(where: str, error: OSError) -> Lost:
-    """Resolving, connecting, the TLS handshake or the connection itself failed with `error`."""
+def failed(where: str, error: OSError, *, worked: bool = False) -> Lost:
+    """Resolving, connecting, the TLS handshake or the connection itself failed with `error`; `worked`: the broker had
+    accepted before."""
     if isinstance(error, ssl.SSLCertVerificationError):
         words, hint = _CERTIFICATE.get(error.verify_code, ("it does not verify", "openssl s_client shows the chain"))
         return Lost(f"the certificate of {where} is refused: {words}", hint, busy=True)
@@ -112,6 +113,8 @@ def failed(where: str, error: OSError) -> Lost:
     code = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno or 0
     if code in _NETWORK:
         words, hint = _NETWORK[code]
+        if worked and code == errno.ECONNRESET:
+            hint = "see the broker's log; does a firewall or a bad line on the way cut it?"
         return Lost(words.format(where=where), hint)
     words = os.strerror(code) if code else type(error).__name__
     return Lost(f"no connection to {where}: {words.lower()}", "is the network up? ip route")

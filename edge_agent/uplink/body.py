@@ -14,6 +14,9 @@ from edge_agent.uplink.drain import Drain
 _TURN_S = 1.0
 _LEAST_S = 0.02
 """A deadline that cannot be met yet (the window is full) is looked at again after this."""
+DEAD_LETTERS = "uplink.dead_letters"
+"""The part whose alert says that a row was refused for good; it clears when none was for an hour."""
+_QUIET_NS = 3_600_000_000_000
 
 
 class UplinkBody:
@@ -40,6 +43,9 @@ class UplinkBody:
         self._inbound = inbound
         self._connected = False
         self._reason = ""
+        self._refused = 0
+        """Rows, of this drain, that people were told of."""
+        self._refused_ns: int | None = None
         self._latest: dict[str, bytes] = {}
         self._fresh: dict[str, bytes] = {}
         """Documents that this transport was not given yet."""
@@ -84,6 +90,7 @@ class UplinkBody:
         while (row := self._drain.next(now_ns)) is not None:
             self._uplink.send(row)
         self._report(now_ns)
+        self._report_dead_letters(now_ns)
 
     def _handle(self, event: UplinkEvent) -> None:
         match event:
@@ -108,6 +115,7 @@ class UplinkBody:
     def _begin_again(self) -> None:
         self._connected, self._reason = False, "restarted after a bug"
         self._drain = self._make_drain()
+        self._refused = 0
         self._uplink = self._make_transport()
         with self._lock:
             self._fresh = dict(self._latest)
@@ -130,3 +138,14 @@ class UplinkBody:
         stamp = self._clock.now()
         if self._health.turn(up, stamp, reason):
             self._post([HealthChange(self.name, up, stamp, reason)])
+
+    def _report_dead_letters(self, now_ns: int) -> None:
+        """One alert for as long as rows are refused: each is named in status, and declared to the backend."""
+        refused = self._drain.counts.refused
+        if refused != self._refused:
+            self._refused, self._refused_ns = refused, now_ns
+            why = str(self._drain.dead_letter)
+            self._post([HealthChange(DEAD_LETTERS, False, self._clock.now(), why, alert=True)])
+        elif self._refused_ns is not None and now_ns - self._refused_ns > _QUIET_NS:
+            self._refused_ns = None
+            self._post([HealthChange(DEAD_LETTERS, True, self._clock.now())])

@@ -47,4 +47,5 @@ def policy_of(site: SiteConfig) -> Policy:
         backend=site.delivery.ack == "backend" and site.uplink.kind == "mqtt",
         resend_after_ns=parse_duration(site.delivery.resend_after),
         backlog_rate=site.uplink.backlog_rate,
+        slow_after_ns=None if site.uplink.kind == "file" else Policy().slow_after_ns,
     )

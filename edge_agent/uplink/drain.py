@@ -17,6 +17,7 @@ from edge_agent.contract.rows import PRIORITIES
 from edge_agent.ports import Acked, BackendAck, Down, Outbox, Refused, Row, Up, UplinkEvent
 from edge_agent.uplink.queue import Queue
 from edge_agent.uplink.rate import Rate
+from edge_agent.uplink.refusals import DeadLetter, door
 from edge_agent.uplink.set_aside import DISCONNECTS, SetAside
 from edge_agent.uplink.suspects import Suspects
 from edge_agent.uplink.uncovered import Key, Uncovered
@@ -29,11 +30,13 @@ _QUOTA_MOST_NS = 60_000_000_000
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """`backend`: a row stays until the backend has confirmed it. `backlog_rate`: rows per second, None: no limit."""
+    """`backend`: a row stays until the backend has confirmed it. `backlog_rate`: rows per second, None: no limit.
+    `slow_after_ns`: the next hop is called slow when a row is unconfirmed for so long, None: it takes its time."""
 
     backend: bool = False
     resend_after_ns: int = 30_000_000_000
     backlog_rate: int | None = None
+    slow_after_ns: int | None = 10_000_000_000
 
 
 class Counts(msgspec.Struct):
@@ -51,6 +54,8 @@ class Drain:
 
     def __init__(self, outbox: Outbox, policy: Policy) -> None:
         self.counts = Counts()
+        self.dead_letter: DeadLetter | None = None
+        """The newest."""
         self._outbox = outbox
         self._backend = policy.backend
         self._queues = tuple(Queue(outbox, prio) for prio in PRIORITIES)
@@ -58,7 +63,10 @@ class Drain:
         self._silent_ns = max(3 * policy.resend_after_ns, _SILENT_NS)
         self._aside = SetAside()
         self._rate = Rate(policy.backlog_rate)
+        self._slow_after_ns = policy.slow_after_ns
         self._in_flight: dict[Key, Row] = {}
+        self._launched: dict[Key, int] = {}
+        """When, of those in flight, oldest first."""
         self._bytes = 0
         self._up: Up | None = None
         self._worked = False
@@ -102,6 +110,7 @@ class Drain:
             if key in self._aside:
                 self._aside.back(key, now_ns)
         self._in_flight.clear()
+        self._launched.clear()
         self._bytes = 0
 
     def _acked(self, rows: tuple[Key, ...]) -> None:
@@ -124,9 +133,9 @@ class Drain:
         complete = self._uncovered.cover(ack, now_ns)
         for key, code in complete:
             self._aside.done(key)
+            self._queues[key[0]].forget(key[1])
             if code:
-                self._outbox.refused(key, code)
-                self.counts.refused += 1
+                self._bury(key, code, "the backend")
         self._delivered([key for key, code in complete if not code])
 
     def _refused(self, key: Key, code: str, *, retry: bool, now_ns: int) -> None:
@@ -150,8 +159,12 @@ class Drain:
     def _give_up(self, row: Row | None, key: Key, code: str) -> None:
         self._aside.done(key)
         self._uncovered.forget(key, row)
+        self._bury(key, code, "the broker")
+
+    def _bury(self, key: Key, code: str, by: str) -> None:
         self._outbox.refused(key, code)
         self.counts.refused += 1
+        self.dead_letter = DeadLetter(key, code, by)
 
     def _delivered(self, keys: list[Key]) -> None:
         if keys:
@@ -161,6 +174,7 @@ class Drain:
     def _land(self, key: Key) -> Row | None:
         row = self._in_flight.pop(key, None)
         if row is not None:
+            del self._launched[key]
             self._bytes -= len(row.body)
         return row
 
@@ -266,6 +280,7 @@ class Drain:
     def _launch(self, row: Row, now_ns: int) -> None:
         key = (row.prio, row.id)
         self._in_flight[key] = row
+        self._launched[key] = now_ns
         self._bytes += len(row.body)
         self.counts.sent += 1
         if self._backend and row.segments:
@@ -285,21 +300,31 @@ class Drain:
         return min((t for t in times if t is not None), default=None)
 
     def trouble(self, now_ns: int) -> str:
-        """Why rows do not get through although the connection is up; empty when they do."""
-        if why := self._aside.closed_door():
-            return f"rows are refused: {why}"
+        """Why rows do not get through although the connection is up, and what to do; empty when they do."""
+        if code := self._aside.closed_door():
+            return f"rows are refused: {door(code)}"
         oldest_ns = self._uncovered.oldest_ns()
         if oldest_ns is not None:
             quiet_ns = now_ns - max(oldest_ns, self._uncovered.last_ack_ns or 0)
             if quiet_ns > self._silent_ns:
-                return f"no backend acknowledgements for {quiet_ns // 1_000_000_000} s"
-        return ""
+                hint = "is the ingest running, and may it publish to down/ack? all rows are kept"
+                return f"no backend acknowledgements for {quiet_ns // 1_000_000_000} s; {hint}"
+        return self._slowness(now_ns)
+
+    def _slowness(self, now_ns: int) -> str:
+        owed_ns = now_ns - next(iter(tuple(self._launched.values())), now_ns)
+        if self._slow_after_ns is None or owed_ns <= self._slow_after_ns:
+            return ""
+        hint = "is the broker busy or its disk slow, or is this line? what comes meanwhile waits on the disk"
+        return f"the broker is slow: {len(self._launched)} rows wait {owed_ns // 10**9} s for its answer; {hint}"
 
     def to_dict(self, now_ns: int) -> dict[str, Any]:
         oldest_ns = self._uncovered.oldest_ns()
         return {
             **msgspec.to_builtins(self.counts),
             "in_flight": len(self._in_flight),
+            "owed_s": round((now_ns - next(iter(tuple(self._launched.values())), now_ns)) / 1e9, 1),
+            "last_dead_letter": str(self.dead_letter or ""),
             "waiting": sum(queue.waiting() for queue in self._queues),
             "uncovered": len(self._uncovered),
             "oldest_uncovered_s": None if oldest_ns is None else round((now_ns - oldest_ns) / 1e9, 1),

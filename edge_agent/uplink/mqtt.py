@@ -33,6 +33,7 @@ from edge_agent.links.mqtt_types import (
 from edge_agent.links.waker import Waker
 from edge_agent.ports import Acked, Counters, Down, Inbound, Refused, Row, Up, UplinkEvent
 from edge_agent.uplink.ack import MAX_BYTES, decode_ack
+from edge_agent.uplink.breaks import Breaks
 
 CONTENT_TYPE = "application/json+deflate"
 DOCUMENT_TYPE = "application/json"
@@ -102,6 +103,8 @@ class MqttUplink:
         self._counters = counters
         self._monotonic = monotonic
         self._backoff = Backoff(rng, parse_duration(config.reconnect_max) / 1e9)
+        self._breaks = Breaks()
+        self._was_up = False
         self._waker = Waker()
         self._session: Session | None = None
         self._dial_at_s = monotonic()
@@ -179,6 +182,7 @@ class MqttUplink:
                 self._counters.quarantine(f"down_{reason}", item)
 
     def _connected(self, event: Connected) -> None:
+        self._was_up = True
         self._backoff.connected(self._monotonic())
         self._counters.note("session_present", event.session_present)
         self._fresh = {topics.STATE: self._birth(), **self._documents}
@@ -192,7 +196,15 @@ class MqttUplink:
         self._session = None
         self._rows.clear()
         self._sent.clear()
-        self._early.append(Down(str(event)))
+        self._early.append(Down(self._why(event, now)))
+
+    def _why(self, event: Lost, now: float) -> str:
+        """With how often, where it is not the first time: a broker that flaps, two clients that share an id."""
+        if self._was_up:
+            self._breaks.add(now)
+        self._was_up = False
+        often = self._breaks.words(now)
+        return str(Lost(f"{event.reason}, {often}", event.hint) if often else event)
 
     def _confirmed(self, mid: int, code: int, acked: list[tuple[int, int]]) -> None:
         key = self._sent.pop(mid, None)

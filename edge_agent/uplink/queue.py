@@ -74,6 +74,13 @@ class Queue:
         rows = self._outbox.unacked(self.prio, row_id - 1, 1)
         return rows[0] if rows and rows[0].id == row_id else None
 
+    def forget(self, row_id: int) -> None:
+        """The row is settled: a page that was read before does not give it again."""
+        for page in (self._live, self._back):
+            found = next((row for row in page if row.id == row_id), None)
+            if found is not None:
+                page.remove(found)
+
     def waiting(self) -> int:
         """About how many rows are not given yet."""
         back = len(self._back) + max(self._live_start - self._back_after, 0)

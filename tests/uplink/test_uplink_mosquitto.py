@@ -206,7 +206,7 @@ class TestRefusals:
         acl.write_text(f"topic write {STATE}\ntopic read edge/#\ntopic write {GATEWAY.up('alert')}\n")
         with Mosquitto(tmp_path, f"acl_file {acl}") as broker, running(broker.port) as agent:
             agent.commit(3)
-            agent.wait_until(lambda: agent.health.reason == "rows are refused: not_authorized")
+            agent.wait_until(lambda: agent.health.reason.startswith("rows are refused: not_authorized; let"))
             with agent.outbox.lock:
                 agent.outbox.commit(0)
             agent.body.wake()
