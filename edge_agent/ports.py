@@ -186,10 +186,17 @@ class Up(msgspec.Struct, frozen=True):
     """Connected; at most `window` rows may be in flight. Rows in flight before a `Down` must be sent again.
 
     `window_bytes`: no further telemetry while so many bytes are in flight, so that an alert does not wait behind
-    them on a slow line."""
+    them on a slow line. `link`: the network interface that the connection leaves by, where it is known."""
 
     window: int
     window_bytes: int = 65_536
+    link: str = ""
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """What this connection has cost so far, in bytes, both ways, headers included."""
+
+    total_bytes: int
 
 
 class Down(msgspec.Struct, frozen=True):
@@ -198,7 +205,7 @@ class Down(msgspec.Struct, frozen=True):
     reason: str
 
 
-UplinkEvent = Acked | Refused | BackendAck | Inbound | Up | Down
+UplinkEvent = Acked | Refused | BackendAck | Inbound | Up | Traffic | Down
 
 
 class Uplink(Protocol):
@@ -222,8 +229,14 @@ class Outbox(Protocol):
     def newest(self, prio: int) -> int:
         """The highest committed id of a priority, 0 when there is none."""
 
+    def unsettled(self, prio: int) -> int:
+        """About how many committed rows of a priority are neither delivered nor given up."""
+
     def delivered(self, rows: Sequence[tuple[int, int]]) -> None:
         """These need not be sent again; durable with the store's next commit."""
 
     def refused(self, row: tuple[int, int], code: str) -> None:
         """Never send it again: dead letter, with a `rejected` gap for its numbers."""
+
+    def thinned(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Never send these: they are dropped, with a `thinned` gap for their numbers."""

@@ -144,8 +144,23 @@ def _uplink(uplink: Document, backlog: Document) -> Iterator[Line]:
     refused = f", {uplink['refused']:,} refused" if uplink["refused"] else ""
     yield Line(text=f"{counted(uplink['delivered'], 'row')} delivered since the start{refused}")
     yield from (Line(text=told) for told in _uplink_notes(uplink))
+    if "budget" in uplink:
+        yield _budget(uplink["budget"], uplink.get("thinned", 0))
     if backlog["rows"]:
         yield Line(text=_backlog(backlog))
+
+
+def _budget(budget: Document, thinned: int) -> Line:
+    """What a link that costs has cost today, and who waits for how long."""
+    if not budget["metered"]:
+        return Line("budget", "free link", "good", "nothing is counted")
+    used = f"{size(budget['used_bytes'])} of {size(budget['per_day_bytes'])} used"
+    names = {"urgent": "ALERTS", "prediction": "predictions", "live": "live telemetry", "backlog": "backlog"}
+    waits = [f"{names[who]} {age(wait)}" for who, wait in budget["waits_s"].items()]
+    waiting = f"; on hold: {', '.join(waits)}" if waits else ""
+    dropped = f"; {counted(thinned, 'row')} thinned" if thinned else ""
+    tone = "bad" if "urgent" in budget["waits_s"] else "odd" if waits else "good"
+    return Line("budget", "metered", tone, f"{used}, day ends in {age(budget['day_ends_s'])}{waiting}{dropped}")
 
 
 def _uplink_notes(uplink: Document) -> Iterator[str]:

@@ -12,6 +12,7 @@ from edge_agent.config.report import Report
 from edge_agent.config.site import (
     ActionConfig,
     AgentConfig,
+    BudgetConfig,
     DeliveryConfig,
     ModelConfig,
     RuleConfig,
@@ -29,6 +30,7 @@ _Doubt = tuple[str, str, str] | tuple[str, str, str, Severity]
 _RELATIVE = "must be an absolute path", "it must not depend on where the agent is started"
 _LONGEST_RUN_DIR = 90
 _LEAST_QUOTA = 1_000_000
+_LEAST_BUDGET = 100_000
 
 
 def check_sense(built: Mapping[KeyPath, object], folders: PackageFolders, report: Report) -> None:
@@ -123,12 +125,27 @@ def _uplink(uplink: UplinkConfig) -> Iterator[_Doubt]:
         yield "dir", *_RELATIVE
     if uplink.kind != "mqtt":
         return
+    if uplink.budget is not None and size_bytes(uplink.budget.per_day) < 2 * (upkeep := _upkeep_bytes(uplink)):
+        reason = f"the idle connection alone costs about {upkeep / 1e6:.1f} MB a day"
+        yield "keepalive_s", reason, "raise it: a dead connection is then noticed later", "warning"
     if uplink.password_file and not uplink.username:
         yield "username", "is missing beside password_file", "add username"
     if uplink.password_file and uplink.tls is None and uplink.host not in ("localhost", "127.0.0.1", "::1"):
         yield "password_file", "the password crosses the network in clear", "add [uplink.tls]", "warning"
     if uplink.tls is not None and uplink.port == 1883:
         yield "port", "1883 is the port without TLS", "brokers mostly speak TLS on 8883", "warning"
+
+
+def _upkeep_bytes(uplink: UplinkConfig) -> float:
+    """Of pings and their answers, about 240 bytes each time, at three quarters of the keepalive."""
+    return 86_400 / (uplink.keepalive_s * 0.75) * 240
+
+
+def _budget(budget: BudgetConfig) -> Iterator[_Doubt]:
+    if size_bytes(budget.per_day) < _LEAST_BUDGET:
+        yield "per_day", "is too small for a connection", 'give at least "100kB"'
+    if budget.reserve is not None and size_bytes(budget.reserve) > size_bytes(budget.per_day):
+        yield "reserve", "is more than per_day", "it is the part of per_day that only alerts may use"
 
 
 def _tls(tls: TlsConfig) -> Iterator[_Doubt]:
@@ -144,6 +161,7 @@ def _tls(tls: TlsConfig) -> Iterator[_Doubt]:
 _CHECKS: Final[Mapping[type, Callable[[Any], Iterator[_Doubt]]]] = {
     ActionConfig: _action,
     AgentConfig: _agent,
+    BudgetConfig: _budget,
     FieldSpec: _field,
     ModelConfig: _model,
     RuleConfig: _rule,

@@ -211,6 +211,19 @@ class TlsConfig(_Strict, frozen=True):
     """The name in the broker's certificate, where `host` is only an address."""
 
 
+class BudgetConfig(_Strict, frozen=True):
+    """`[uplink.budget]`: what a metered link may cost in a day."""
+
+    per_day: Size
+    """All bytes on the wire, both ways, headers and keepalive included."""
+    reserve: Size | None = None
+    """Of it for alerts, decisions and the ledger alone; default a tenth."""
+    interfaces: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.*?-]{1,32}$")], ...] = ()
+    """Links that cost, such as "wwan*"; any other is free. Empty: every link costs."""
+    thin: bool = True
+    """Every second row of telemetry is dropped, and declared, while more waits than a week could carry."""
+
+
 class UplinkConfig(_Strict, frozen=True):
     """`[uplink]`: `mqtt`, `file` (air-gapped: rows go into a folder), or `none`."""
 
@@ -232,6 +245,7 @@ class UplinkConfig(_Strict, frozen=True):
     """The longest wait between two attempts to connect; waits double up to it, with jitter."""
     backlog_rate: Annotated[int, Meta(ge=1)] | None = None
     """Rows per second for the backlog; live rows are not held back."""
+    budget: BudgetConfig | None = None
     dir: str | None = None
     """For `file`: where the rows go."""
 

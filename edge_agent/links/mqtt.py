@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent.config.secrets import read_secret
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links import mqtt_reasons as reasons
+from edge_agent.links import wire
 from edge_agent.links.mqtt_properties import pack, variable_length
 from edge_agent.links.mqtt_types import (
     Confirmed,
@@ -82,6 +83,7 @@ class Session:
         self._last_answer_s = self._since_s = monotonic()
         self._asked: dict[int, list[str]] = {}
         self._socket: Any = None
+        self._wire_bytes = 0
         self._dial_error: Lost | None = None
         self._client = self._make_client()
         self._handover = Lock()
@@ -118,6 +120,16 @@ class Session:
 
     def wake(self) -> None:
         self._waker.wake()
+
+    def wire_bytes(self) -> int:
+        """What this connection has cost so far, both ways, TCP and IP headers included; also after its end."""
+        if self._socket is not None:
+            self._wire_bytes = wire.bytes_of(self._socket) or self._wire_bytes
+        return self._wire_bytes
+
+    def link(self) -> str:
+        """The interface that it leaves by; empty where that is not known."""
+        return wire.interface_of(self._socket) if self._socket is not None else ""
 
     def close(self) -> None:
         """DISCONNECT where connected, so that the broker discards the will; publications owed are forgotten."""
@@ -296,6 +308,7 @@ class Session:
     def _drop_socket(self) -> None:
         """Without DISCONNECT, unless it was sent before: the broker shall publish the will."""
         if self._socket is not None:
+            self.wire_bytes()
             self._socket.close()
             self._socket = None
 

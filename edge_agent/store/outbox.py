@@ -61,6 +61,9 @@ class Outbox:
     def newest(self, prio: int) -> int:
         return self._outgoing.newest(prio)
 
+    def unsettled(self, prio: int) -> int:
+        return sum(last - first + 1 for first, last in self._outgoing.waiting(prio))
+
     def delivered(self, rows: Sequence[tuple[int, int]]) -> None:
         for prio, row_id in rows:
             self._outgoing.settle(prio, self._covered_from[prio].pop(row_id, row_id), row_id)
@@ -69,6 +72,11 @@ class Outbox:
         prio, row_id = row
         self._covered_from[prio].pop(row_id, None)
         self._outgoing.give_up(Verdict(prio, row_id, code, "rejected"))
+
+    def thinned(self, rows: Sequence[tuple[int, int]]) -> None:
+        for prio, row_id in rows:
+            self._covered_from[prio].pop(row_id, None)
+            self._outgoing.give_up(Verdict(prio, row_id, "budget", "thinned"))
 
     def close(self) -> None:
         if self._db is not None:

@@ -256,23 +256,26 @@ class Writer:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, encode_note(note)))
 
     def _bury(self, verdict: Verdict, lost: GapSet) -> None:
-        """Moves the row to the dead letters and declares its numbers."""
+        """Moves the row to the dead letters, but for one that was only too much, and declares its numbers."""
         table = ROW_TABLES[verdict.prio]
         rows = self._db.query(
             f"SELECT epoch, kind, key, n, crc, head, body FROM {table} WHERE id = ?",  # noqa: S608
             (verdict.id,),
         )
         for epoch_no, kind, key, n, crc, head, body in rows:
+            keep = verdict.reason != "thinned"
             try:
                 for stream, first, last in segments_of(kind, head, partial(bytes, body)):
                     lost.add(stream, self._epochs.id_of(epoch_no), first, last, verdict.reason)
             except Rejected:
                 self.undeclared += 1
-            self._db.execute(
-                "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                (verdict.prio, verdict.id, verdict.code, verdict.reason, epoch_no, kind, key, n, crc, head, body),
-            )
+                keep = True
+            if keep:
+                self._db.execute(
+                    "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"
+                    " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                    (verdict.prio, verdict.id, verdict.code, verdict.reason, epoch_no, kind, key, n, crc, head, body),
+                )
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (verdict.id,))  # noqa: S608
             self._db.execute("DELETE FROM dead WHERE id <= (SELECT max(id) FROM dead) - ?", (_DEAD_LETTERS,))
 

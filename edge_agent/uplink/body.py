@@ -9,7 +9,9 @@ from typing import Any
 from edge_agent.health import PartHealth
 from edge_agent.ports import Clock, Down, Inbound, Up, Uplink, UplinkEvent
 from edge_agent.types import Event, HealthChange
+from edge_agent.uplink.budget import Spender
 from edge_agent.uplink.drain import Drain
+from edge_agent.uplink.metering import Meter
 
 _TURN_S = 1.0
 _LEAST_S = 0.02
@@ -29,7 +31,7 @@ class UplinkBody:
 
     def __init__(
         self, transport: Callable[[], Uplink], drain: Callable[[], Drain], *, clock: Clock, health: PartHealth,
-        post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None],
+        post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None], meter: Meter | None = None,
     ) -> None:  # fmt: skip
         self.progress_ns = 0
         self._make_transport = transport
@@ -41,6 +43,7 @@ class UplinkBody:
         self._health = health
         self._post = post
         self._inbound = inbound
+        self._meter = meter
         self._connected = False
         self._reason = ""
         self._refused = 0
@@ -61,6 +64,8 @@ class UplinkBody:
                 self._round()
         finally:
             self._uplink.close()
+            if self._meter:
+                self._meter.save(self._clock.mono_ns(), now=True)
 
     def stop(self) -> None:
         self._stop.set()
@@ -85,12 +90,14 @@ class UplinkBody:
         for event in self._uplink.poll(self._timeout_s()):
             self._handle(event)
         now_ns = self.progress_ns = self._clock.mono_ns()
-        self._publish_latest()
+        self._publish_latest(now_ns)
         self._drain.look(now_ns)
         while (row := self._drain.next(now_ns)) is not None:
             self._uplink.send(row)
         self._report(now_ns)
         self._report_dead_letters(now_ns)
+        if self._meter:
+            self._meter.save(now_ns)
 
     def _handle(self, event: UplinkEvent) -> None:
         match event:
@@ -106,10 +113,15 @@ class UplinkBody:
                 self._health.note("last_error", reason)
         self._drain.handle(event, self._clock.mono_ns())
 
-    def _publish_latest(self) -> None:
+    def _publish_latest(self, now_ns: int) -> None:
+        """On a link that costs, a document waits for its share of the day; only the newest of each is kept."""
+        if self._meter and not (self._connected and self._meter.budget.allows(Spender.DOCUMENT, now_ns)):
+            return
         with self._lock:
             fresh, self._fresh = self._fresh, {}
         for suffix, body in fresh.items():
+            if self._meter:
+                self._meter.budget.spend(Spender.DOCUMENT, len(body), now_ns)
             self._uplink.publish_latest(suffix, body)
 
     def _begin_again(self) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from edge_agent.contract.rows import PRIORITIES
-from edge_agent.ports import Acked, BackendAck, Down, Outbox, Refused, Row, Up, UplinkEvent
+from edge_agent.ports import Acked, BackendAck, Down, Outbox, Refused, Row, Traffic, Up, UplinkEvent
+from edge_agent.uplink.budget import Spender
+from edge_agent.uplink.metering import Meter
 from edge_agent.uplink.queue import Queue
 from edge_agent.uplink.rate import Rate
 from edge_agent.uplink.refusals import DeadLetter, door
@@ -46,13 +48,15 @@ class Counts(msgspec.Struct):
     resent: int = 0
     delivered: int = 0
     refused: int = 0
+    thinned: int = 0
     connects: int = 0
 
 
 class Drain:
     """One thread: `handle` what the transport says, then take from `next` until it gives None."""
 
-    def __init__(self, outbox: Outbox, policy: Policy) -> None:
+    def __init__(self, outbox: Outbox, policy: Policy, meter: Meter | None = None) -> None:
+        """`meter`: what the link may cost; None where it is free."""
         self.counts = Counts()
         self.dead_letter: DeadLetter | None = None
         """The newest."""
@@ -63,6 +67,7 @@ class Drain:
         self._silent_ns = max(3 * policy.resend_after_ns, _SILENT_NS)
         self._aside = SetAside()
         self._rate = Rate(policy.backlog_rate)
+        self._meter = meter
         self._slow_after_ns = policy.slow_after_ns
         self._in_flight: dict[Key, Row] = {}
         self._launched: dict[Key, int] = {}
@@ -87,6 +92,9 @@ class Drain:
                 self._refused(row, code, retry=retry, now_ns=now_ns)
             case Up():
                 self._connected(event, now_ns)
+            case Traffic(total_bytes):
+                if self._meter:
+                    self._meter.budget.measured(total_bytes, now_ns)
             case Down():
                 self._broke(now_ns)
 
@@ -94,6 +102,8 @@ class Drain:
         self._up = up
         self._worked = False
         self.counts.connects += 1
+        if self._meter:
+            self._meter.connected(up.link, now_ns)
         for queue in self._queues:
             queue.connected()
         self._uncovered.start_over(now_ns)
@@ -112,6 +122,8 @@ class Drain:
         self._in_flight.clear()
         self._launched.clear()
         self._bytes = 0
+        if self._meter:
+            self._meter.budget.ended(now_ns)
 
     def _acked(self, rows: tuple[Key, ...]) -> None:
         self._worked = True
@@ -184,12 +196,25 @@ class Drain:
         """Notices what was committed; call it before a round of `next`."""
         for queue in self._queues:
             queue.look(now_ns)
+        if self._meter:
+            self._thin(self._meter, now_ns)
+
+    def _thin(self, meter: Meter, now_ns: int) -> None:
+        """Whole rows of telemetry, while more waits than could ever be carried."""
+        tele = self._queues[-1]
+        for key in meter.too_much(tele.live_start, now_ns):
+            if not self._is_under_way(key):
+                tele.forget(key[1])
+                self._outbox.thinned([key])
+                self.counts.thinned += 1
 
     def next(self, now_ns: int) -> Row | None:
         """The row to send now; it is in flight from here on. None when nothing may go."""
         if self._up is None or now_ns < self._hold_until_ns:
             return None
         if len(self._in_flight) >= (1 if self._suspects.line else self._up.window) or self._on_trial():
+            return None
+        if not self._may_spend(0, live=True, now_ns=now_ns):
             return None
         row = self._retried(now_ns) if self._worked else None
         row = row or self._resent(now_ns) or self._fresh(now_ns)
@@ -230,7 +255,7 @@ class Drain:
 
     def _resent(self, now_ns: int) -> Row | None:
         while (key := self._uncovered.due(now_ns)) is not None:
-            if key in self._in_flight or key in self._aside:
+            if key in self._in_flight or key in self._aside or not self._may_spend(key[0], live=False, now_ns=now_ns):
                 self._uncovered.postpone(key, now_ns)
                 continue
             row = self._queues[key[0]].fetch(key[1])
@@ -243,18 +268,18 @@ class Drain:
     def _fresh(self, now_ns: int) -> Row | None:
         assert self._up is not None
         urgent, *_ = self._queues
-        row = self._take(urgent, live=True)
+        row = self._take(urgent, now_ns, live=True)
         if row is None and self._bytes >= self._up.window_bytes:
-            return self._take(urgent, live=False)
+            return self._take(urgent, now_ns, live=False)
         if row is None and next(self._turn) % 2:
-            row = self._take(urgent, live=False) or self._live()
+            row = self._take(urgent, now_ns, live=False) or self._live(now_ns)
         elif row is None:
-            row = self._live() or self._take(urgent, live=False)
+            row = self._live(now_ns) or self._take(urgent, now_ns, live=False)
         return row or self._backlog(now_ns)
 
-    def _live(self) -> Row | None:
+    def _live(self, now_ns: int) -> Row | None:
         for queue in self._queues[1:]:
-            if (row := self._take(queue, live=True)) is not None:
+            if (row := self._take(queue, now_ns, live=True)) is not None:
                 return row
         return None
 
@@ -262,20 +287,27 @@ class Drain:
         if not self._rate.allows(now_ns):
             return None
         for queue in self._queues[1:]:
-            if (row := self._take(queue, live=False)) is not None:
+            if (row := self._take(queue, now_ns, live=False)) is not None:
                 self._rate.spend()
                 return row
         return None
 
-    def _take(self, queue: Queue, *, live: bool) -> Row | None:
+    def _take(self, queue: Queue, now_ns: int, *, live: bool) -> Row | None:
         """The queue's next row that is not on its way already."""
         if self._aside.full(queue.prio) or self._uncovered.count(queue.prio) >= UNCOVERED_ROWS:
             return None
+        if not self._may_spend(queue.prio, live=live, now_ns=now_ns):
+            return None
         while (row := queue.live() if live else queue.backlog()) is not None:
-            key = (row.prio, row.id)
-            if not any(key in known for known in (self._in_flight, self._uncovered, self._aside, self._suspects)):
+            if not self._is_under_way((row.prio, row.id)):
                 return row
         return None
+
+    def _is_under_way(self, key: Key) -> bool:
+        return any(key in known for known in (self._in_flight, self._uncovered, self._aside, self._suspects))
+
+    def _may_spend(self, prio: int, *, live: bool, now_ns: int) -> bool:
+        return self._meter is None or self._meter.budget.allows(_spender(prio, live=live), now_ns)
 
     def _launch(self, row: Row, now_ns: int) -> None:
         key = (row.prio, row.id)
@@ -283,6 +315,8 @@ class Drain:
         self._launched[key] = now_ns
         self._bytes += len(row.body)
         self.counts.sent += 1
+        if self._meter:
+            self._meter.sent(_spender(row.prio, live=True), row, now_ns)
         if self._backend and row.segments:
             self._uncovered.sent(row, now_ns)
 
@@ -309,7 +343,7 @@ class Drain:
             if quiet_ns > self._silent_ns:
                 hint = "is the ingest running, and may it publish to down/ack? all rows are kept"
                 return f"no backend acknowledgements for {quiet_ns // 1_000_000_000} s; {hint}"
-        return self._slowness(now_ns)
+        return self._slowness(now_ns) or (self._meter.trouble(now_ns) if self._meter else "")
 
     def _slowness(self, now_ns: int) -> str:
         owed_ns = now_ns - next(iter(tuple(self._launched.values())), now_ns)
@@ -329,4 +363,14 @@ class Drain:
             "uncovered": len(self._uncovered),
             "oldest_uncovered_s": None if oldest_ns is None else round((now_ns - oldest_ns) / 1e9, 1),
             "set_aside": len(self._aside),
+            **({"budget": self._meter.budget.to_dict(now_ns)} if self._meter else {}),
         }
+
+
+def _spender(prio: int, *, live: bool) -> Spender:
+    """What waited costs as telemetry does, whatever its kind; but for alerts, decisions and the ledger."""
+    if prio == 0:
+        return Spender.URGENT
+    if not live:
+        return Spender.BACKLOG
+    return Spender.PREDICTION if prio == 1 else Spender.LIVE

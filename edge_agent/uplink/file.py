@@ -135,7 +135,7 @@ class FileUplink:
         self._check_medium()
         name = f"{self._prefix}-{self._number:08d}.jsonl.gz"
         packed = gzip.compress(b"".join(self._lines), 6, mtime=0)
-        _replace(self._folder / name, packed)
+        replace_whole(self._folder / name, packed)
         self._confirm(name, hashlib.sha256(packed).hexdigest())
         self._number += 1
         return Acked(tuple((row.prio, row.id) for row in self._take_rows()))
@@ -159,7 +159,7 @@ class FileUplink:
     def _write_documents(self) -> None:
         while self._documents:
             suffix = next(iter(self._documents))
-            _replace(self._folder / f"{self._gateway.gateway}-{suffix}.json", self._documents[suffix])
+            replace_whole(self._folder / f"{self._gateway.gateway}-{suffix}.json", self._documents[suffix])
             del self._documents[suffix]
 
     def _line(self, row: Row) -> bytes:
@@ -179,7 +179,7 @@ class FileUplink:
             self._waker.clear()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_whole(path: Path, content: bytes) -> None:
     """Whole or not at all, also across a power cut."""
     temporary = path.with_name(path.name + ".part")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)

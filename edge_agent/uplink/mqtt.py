@@ -31,7 +31,7 @@ from edge_agent.links.mqtt_types import (
     SubscriptionRefused,
 )
 from edge_agent.links.waker import Waker
-from edge_agent.ports import Acked, Counters, Down, Inbound, Refused, Row, Up, UplinkEvent
+from edge_agent.ports import Acked, Counters, Down, Inbound, Refused, Row, Traffic, Up, UplinkEvent
 from edge_agent.uplink.ack import MAX_BYTES, decode_ack
 from edge_agent.uplink.breaks import Breaks
 
@@ -42,6 +42,7 @@ _EXPIRY_S = {"cmd": 3600, "media": 86_400}
 """By kind; what must not be lost never expires at the broker."""
 _DOCUMENT_EXPIRY_S = {topics.HEALTH: 120}
 _GOODBYE_S = 1.0
+_MEASURE_S = 1.0
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -103,6 +104,8 @@ class MqttUplink:
         self._counters = counters
         self._monotonic = monotonic
         self._backoff = Backoff(rng, parse_duration(config.reconnect_max) / 1e9)
+        self._measures = config.budget is not None
+        self._measure_at_s = monotonic()
         self._breaks = Breaks()
         self._was_up = False
         self._waker = Waker()
@@ -138,6 +141,8 @@ class MqttUplink:
         for event in self._session.poll(timeout_s):
             self._translate(event, acked)
         self._pump()
+        if self._measures and self._session is not None and self._monotonic() >= self._measure_at_s:
+            self._measure(self._session)
         if acked:
             self._early.insert(0, Acked(tuple(acked)))
         return self._take_early()
@@ -186,17 +191,24 @@ class MqttUplink:
         self._backoff.connected(self._monotonic())
         self._counters.note("session_present", event.session_present)
         self._fresh = {topics.STATE: self._birth(), **self._documents}
-        self._early.append(Up(event.window))
+        assert self._session is not None
+        self._early.append(Up(event.window, link=self._session.link() if self._measures else ""))
 
     def _lost(self, event: Lost) -> None:
         now = self._monotonic()
         self._dial_at_s = now + self._backoff.failed(now, busy=event.busy)
         assert self._session is not None
+        if self._measures:
+            self._measure(self._session)
         self._session.close()
         self._session = None
         self._rows.clear()
         self._sent.clear()
         self._early.append(Down(self._why(event, now)))
+
+    def _measure(self, session: Session) -> None:
+        self._measure_at_s = self._monotonic() + _MEASURE_S
+        self._early.append(Traffic(session.wire_bytes()))
 
     def _why(self, event: Lost, now: float) -> str:
         """With how often, where it is not the first time: a broker that flaps, two clients that share an id."""

@@ -74,6 +74,11 @@ class Queue:
         rows = self._outbox.unacked(self.prio, row_id - 1, 1)
         return rows[0] if rows and rows[0].id == row_id else None
 
+    @property
+    def live_start(self) -> int:
+        """Rows up to this id are backlog."""
+        return self._live_start
+
     def forget(self, row_id: int) -> None:
         """The row is settled: a page that was read before does not give it again."""
         for page in (self._live, self._back):

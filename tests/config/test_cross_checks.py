@@ -167,6 +167,15 @@ def test_an_actuator_with_a_mistake_of_its_own_is_still_known(tmp_path):
             '[uplink]\nkind = "mqtt"\nhost = "b.example"\nusername = "u"\npassword_file = "credential:mqtt"',
             "uplink.password_file", "crosses the network in clear", "warning",
         ),
+        (
+            '[uplink]\nkind = "mqtt"\n[uplink.budget]\nper_day = "1MB"',
+            "uplink.keepalive_s", "the idle connection alone costs about 0.9 MB a day", "warning",
+        ),
+        ('[uplink]\n[uplink.budget]\nper_day = "1kB"', "uplink.budget.per_day", "is too small", "error"),
+        (
+            '[uplink]\n[uplink.budget]\nper_day = "9MB"\nreserve = "10MB"',
+            "uplink.budget.reserve", "is more than per_day", "error",
+        ),
         ('[store]\nquota = "10kB"', "store.quota", "is too small", "error"),
         ('[store]\nrow_limit = "2MB"', "store.row_limit", "is out of range", "error"),
         ('[store]\ncommit_interval = "1ms"', "store.commit_interval", "is out of range", "error"),

@@ -12,6 +12,7 @@ class MemoryOutbox:
         self.rows = ({}, {}, {})
         self.done = []
         self.dead = {}
+        self.thin = []
         self.reads = 0
         self._newest = [0, 0, 0]
         self._next_seq = {}
@@ -48,6 +49,9 @@ class MemoryOutbox:
     def newest(self, prio):
         return self._newest[prio]
 
+    def unsettled(self, prio):
+        return len(self.rows[prio])
+
     def delivered(self, rows):
         for prio, row_id in rows:
             self.rows[prio].pop(row_id, None)
@@ -56,3 +60,8 @@ class MemoryOutbox:
     def refused(self, row, code):
         self.rows[row[0]].pop(row[1], None)
         self.dead[row] = code
+
+    def thinned(self, rows):
+        for prio, row_id in rows:
+            del self.rows[prio][row_id]
+            self.thin.append((prio, row_id))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.mosquitto import Authority, Mosquitto, free_port, password_file
+from tests.doubles.mqtt_peer import MqttPeer
 from tests.doubles.scripted_broker import ScriptedBroker
 from tests.doubles.tcp_proxy import TcpProxy
 from tests.doubles.tls_portal import REDIRECT, TlsPortal
@@ -121,3 +122,27 @@ def test_a_network_that_comes_back_gets_everything(tmp_path):
             wait_until(lambda: agent.status()["uplink"]["delivered"] > waiting, 30, "rows go out")
             last = agent.wait_for(lambda s: s["store"]["backlog"]["rows"] <= 2, 30, "the backlog is gone")
             assert last["uplink"]["refused"] == 0
+
+
+@pytest.mark.slow
+def test_a_link_that_costs_carries_alerts_while_telemetry_is_on_hold(tmp_path):
+    budget = 'keepalive_s = 3600\n[uplink.budget]\nper_day = "200kB"\nreserve = "100kB"'
+    with Mosquitto(tmp_path, verbose=False) as broker, MqttPeer(broker.port, "edge/v1/t/s/gw1/up/alert") as peer:
+        site = site_text(broker=broker.port, ack="broker", more=SITE)
+        site = site.replace(f"port = {broker.port}", f"port = {broker.port}\n{budget}")
+        with RunningAgent(tmp_path, site) as agent:
+
+            def on_hold(status: dict) -> bool:
+                return {"live", "backlog"} <= status["uplink"].get("budget", {}).get("waits_s", {}).keys()
+
+            told = agent.wait_for(on_hold, 40, "live telemetry on hold")
+            assert "urgent" not in told["uplink"]["budget"]["waits_s"]
+            assert told["trouble"] == []
+            peer.wait_for(lambda m: m, 20)
+            later = agent.wait_for(lambda s: s["store"]["backlog"]["rows"] >= 5, 30, "telemetry waits on the disk")
+            used = later["uplink"]["budget"]["used_bytes"]
+            assert 0 < used < 100_000
+            agent.kill()
+            agent.start()
+            again = agent.wait_for(lambda s: s["uplink"]["connected"], 30, "the connection")
+            assert again["uplink"]["budget"]["used_bytes"] >= used, "the day goes on"
