@@ -22,6 +22,9 @@ from edge_agent.assembly import Assembly
 from edge_agent.clock import SystemClock
 from edge_agent.config.site import ActuatorConfig, ModelConfig, SourceConfig, size_bytes
 from edge_agent.context import DriverContext
+from edge_agent.contract import topics
+from edge_agent.contract.channels import HEALTH_PERIOD_S
+from edge_agent.contract.published import schema_hashes
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.contract.telemetry import StreamSpec
 from edge_agent.control import Control, Tally
@@ -49,6 +52,7 @@ from edge_agent.store.writer import Committed
 from edge_agent.supervisor import Supervisor, notify_systemd
 from edge_agent.timekeeping import Timekeeper
 from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
+from edge_agent.up_documents import health_document, reported_document
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.build import make_uplink
 
@@ -57,7 +61,6 @@ log = logging.getLogger("edge_agent")
 _SWITCH_S = 1e-4
 """With the default of 5 ms a busy Python thread pushes the p99 of a hop between threads from 2 to 17 ms."""
 _TURN_S = 1.0
-_HEALTH_S = 30.0
 _INCIDENTS = 20
 _DELIVERY_S = 30.0
 """At the end of a replay: so long without a further delivery means that nobody listens."""
@@ -220,7 +223,7 @@ class Agent:
         return make_uplink(
             self.site, self.writer.epoch, self.writer.start_no, self._outbox, clock=self.clock,
             health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self._inbound,
-            rng=random.Random(),  # noqa: S311 - jitter
+            rng=random.Random(), schemas=schema_hashes(),  # noqa: S311 - jitter
         )  # fmt: skip
 
     def _time(self) -> Clock:
@@ -252,6 +255,7 @@ class Agent:
         for actuator in self.actuators.values():
             supervisor.start(actuator)
         if self.uplink:
+            self.uplink.publish_latest(topics.REPORTED, msgspec.json.encode(reported_document(self)))
             supervisor.start(self.uplink)
         supervisor.start(self.api)
         for source in self.sources.values():
@@ -268,8 +272,9 @@ class Agent:
         self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
         self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
-            self._health_due_s = now + _HEALTH_S
-            self.uplink.publish_latest("health", msgspec.json.encode(self.control.health_document()))
+            self._health_due_s = now + HEALTH_PERIOD_S
+            document = health_document(self, self.control.trouble(), self.control.uptime_s())
+            self.uplink.publish_latest(topics.HEALTH, msgspec.json.encode(document))
         for sink in self._sinks:
             if sink.failing:
                 self.supervisor.report("event_log", False, sink.failing)

@@ -60,6 +60,8 @@ class Tally:
     def __init__(self) -> None:
         self.commits = self.rows = self.readings = self.body_bytes = 0
         self.newest: tuple[int, ...] = ()
+        self.lost: dict[str, int] = {}
+        """By reason: numbers declared as gaps."""
 
     def add(self, committed: Committed) -> None:
         self.commits += 1
@@ -67,6 +69,9 @@ class Tally:
         self.readings += committed.readings
         self.body_bytes += committed.body_bytes
         self.newest = committed.newest
+        if committed.lost:
+            reasons = self.lost.keys() | committed.lost.keys()
+            self.lost = {r: self.lost.get(r, 0) + committed.lost.get(r, 0) for r in reasons}
 
 
 class Control:
@@ -127,7 +132,7 @@ class Control:
         now = agent.clock.now()
         acked = agent.engine.acked()
         alerts = [_alert(a, acked.get(a.alert_id, ""), now) for a in agent.engine.raised()]
-        trouble = self._trouble()
+        trouble = self.trouble()
         return {
             "ok": not trouble,
             "trouble": trouble,
@@ -135,7 +140,7 @@ class Control:
             "version": __version__,
             "epoch": agent.writer.epoch,
             "start_no": agent.writer.start_no,
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "uptime_s": self.uptime_s(),
             "clock": "synced" if now.quality is ClockQuality.SYNCED else "guessed",
             "time": agent.timekeeper.to_dict(),
             "rung": agent.engine.rung,
@@ -155,9 +160,8 @@ class Control:
             "parked": agent.supervisor.parked(),
         }
 
-    def health_document(self) -> dict[str, Any]:
-        """For `up/health`."""
-        return {"schema": "health/1", "gw": self._agent.assembly.site.agent.gateway, **self.status()}
+    def uptime_s(self) -> float:
+        return round(time.monotonic() - self._started_s, 1)
 
     def _lane(self, name: str, mono_ns: int) -> dict[str, Any]:
         agent = self._agent
@@ -194,7 +198,7 @@ class Control:
         part, state = self._agent.health.part("uplink").to_dict(mono_ns), self._agent.uplink.to_dict()
         return {**part, **state, "reason": state["reason"] or part.get("reason", "")}
 
-    def _trouble(self) -> list[str]:
+    def trouble(self) -> list[str]:
         """What is not as it should be, in words, worst first."""
         agent = self._agent
         trouble = [f"{name} was parked after repeated bugs" for name in agent.supervisor.parked()]

@@ -80,10 +80,13 @@ class PartHealth:
     def value(self, name: str) -> int:
         return self._counts.get(name, 0)
 
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._counts)
+
     def to_dict(self, mono_ns: int) -> dict[str, object]:
         """For people and JSON: bytes are shown escaped, never raw."""
-        with self._lock:
-            out: dict[str, object] = {"name": self.name, "up": self.up, "counts": dict(self._counts)}
+        out: dict[str, object] = {"name": self.name, "up": self.up, "counts": self.counts()}
         if self.since is not None:
             out["since_s"] = round((mono_ns - self.since.mono_ns) / 1e9, 1)
         if self._arrivals.last_ns:

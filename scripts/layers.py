@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: list[list[str]] = [
     ["types errors durations __init__ __version__ RELEASED_S"],
-    ["ports clock clock_watch health metrics children"],
+    ["ports clock clock_watch health metrics children machine"],
     ["contract", "config"],
     ["links", "signals", "rules", "trust"],
     ["sources", "inference", "actuators", "store", "uplink"],
     ["engine plan decisions alerts lane_state model_input signal_table"],
     ["supervisor api runner inbox source_body event_log"],
     ["drill", "fleet", "packages"],
-    ["agent assembly drivers context control narrator memory timekeeping"],
+    ["agent assembly drivers context control narrator memory timekeeping up_documents"],
     ["cli __main__"],
 ]
 """Lowest first. Siblings never import each other, but for those of one text: one idea in several files."""

@@ -163,7 +163,8 @@ class Session:
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         if s.will is not None:
-            client.will_set(s.will.topic, s.will.body, qos=1, retain=s.will.retain)
+            told = pack(s.will) if self._v5 else None
+            client.will_set(s.will.topic, s.will.body, qos=1, retain=s.will.retain, properties=told)
         return client
 
     def _dial(self) -> None:

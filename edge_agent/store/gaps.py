@@ -58,6 +58,13 @@ class GapSet:
                 for first, last in ranges:
                     yield stream, epoch, first, last, reason
 
+    def counts(self) -> dict[str, int]:
+        """How many numbers, by reason."""
+        out: dict[str, int] = {}
+        for _, _, first, last, reason in self:
+            out[reason] = out.get(reason, 0) + last - first + 1
+        return out
+
     def drafts(self, encoder: RowEncoder, first_seq: int) -> list[Draft]:
         """The ledger's entries from number `first_seq` on that declare everything in here."""
         entries: list[messages.GapRange | messages.GapRanges] = []

@@ -42,13 +42,15 @@ class TimeFix(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What is on the disk now. `newest` is by priority; `cursors` are the devices' numbers in this commit."""
+    """What is on the disk now. `newest` is by priority; `cursors` are the devices' numbers in this commit, `lost`
+    how many numbers it declares as gaps, by reason."""
 
     newest: tuple[int, ...]
     rows: int = 0
     readings: int = 0
     body_bytes: int = 0
     cursors: dict[str, int] = {}
+    lost: dict[str, int] = {}
 
 
 class _Attempt(msgspec.Struct):
@@ -154,7 +156,14 @@ class Writer:
             if noted:
                 self._write_note(newest, last, cursors)
             self._attempt = _Attempt(
-                Committed(newest, len(rows), sum(d.n for d in drafts), sum(len(d.body) for d in rows), cursors),
+                Committed(
+                    newest,
+                    len(rows),
+                    sum(d.n for d in drafts),
+                    sum(len(d.body) for d in rows),
+                    cursors,
+                    lost.counts(),
+                ),
                 last,
                 noted,
                 changes,

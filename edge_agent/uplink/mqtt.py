@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import select
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -32,15 +31,11 @@ from edge_agent.links.mqtt_types import (
 )
 from edge_agent.links.waker import Waker
 from edge_agent.ports import Acked, Counters, Down, Inbound, Refused, Row, Traffic, Up, UplinkEvent
+from edge_agent.uplink import publications
 from edge_agent.uplink.ack import MAX_BYTES, decode_ack
 from edge_agent.uplink.breaks import Breaks
 
-CONTENT_TYPE = "application/json+deflate"
-DOCUMENT_TYPE = "application/json"
 CAPS = ["deflate", "ack"]
-_EXPIRY_S = {"cmd": 3600, "media": 86_400}
-"""By kind; what must not be lost never expires at the broker."""
-_DOCUMENT_EXPIRY_S = {topics.HEALTH: 120}
 _GOODBYE_S = 1.0
 _MEASURE_S = 1.0
 
@@ -53,7 +48,11 @@ class Identity(msgspec.Struct, frozen=True):
     start_no: int
     schemas: dict[str, str] = {}
 
-    def state(self, *, online: bool, reason: str = "") -> bytes:
+    def document(self, suffix: str, body: bytes) -> Publication:
+        return publications.of_document(self.topics, self.epoch, suffix, body)
+
+    def state(self, *, online: bool, reason: str = "") -> Publication:
+        """Birth, and death or will with its reason."""
         state = messages.State(
             gw=self.topics.gateway,
             online=online,
@@ -63,13 +62,12 @@ class Identity(msgspec.Struct, frozen=True):
             schemas=self.schemas if online else {},
             reason=reason,
         )
-        return msgspec.json.encode(state)
+        return self.document(topics.STATE, msgspec.json.encode(state))
 
 
 def settings_of(config: UplinkConfig, identity: Identity) -> Settings:
     """The link's settings: the will says `lost`, commands and acknowledgements are wanted, kept ones are not."""
     t = identity.topics
-    will = Publication(t.up(topics.STATE), identity.state(online=False, reason="lost"), retain=True)
     return Settings(
         host=config.host,
         port=config.port,
@@ -82,7 +80,7 @@ def settings_of(config: UplinkConfig, identity: Identity) -> Settings:
         session_expiry_s=config.session_expiry_s,
         window=config.window,
         max_body_bytes=MAX_BYTES,
-        will=will,
+        will=identity.state(online=False, reason="lost"),
         subscriptions=(
             Subscription(t.down(topics.ACK), retained=False),
             Subscription(t.down(topics.CMD, "+"), retained=False),
@@ -124,11 +122,7 @@ class MqttUplink:
         self._pump()
 
     def publish_latest(self, suffix: str, body: bytes) -> None:
-        topic = self._identity.topics.up(suffix)
-        document = Publication(
-            topic, body, retain=True, content_type=DOCUMENT_TYPE, expiry_s=_DOCUMENT_EXPIRY_S.get(suffix)
-        )
-        self._documents[suffix] = self._fresh[suffix] = document
+        self._documents[suffix] = self._fresh[suffix] = self._identity.document(suffix, body)
         self._pump()
 
     def poll(self, timeout_s: float) -> Sequence[UplinkEvent]:
@@ -190,7 +184,7 @@ class MqttUplink:
         self._was_up = True
         self._backoff.connected(self._monotonic())
         self._counters.note("session_present", event.session_present)
-        self._fresh = {topics.STATE: self._birth(), **self._documents}
+        self._fresh = {topics.STATE: self._identity.state(online=True), **self._documents}
         assert self._session is not None
         self._early.append(Up(event.window, link=self._session.link() if self._measures else ""))
 
@@ -253,7 +247,7 @@ class MqttUplink:
                 self._publish(session, self._fresh.pop(suffix), None)
             elif self._rows:
                 row = self._rows.popleft()
-                self._publish(session, self._publication(row), (row.prio, row.id))
+                self._publish(session, publications.of_row(self._identity.topics, row), (row.prio, row.id))
             else:
                 return
 
@@ -266,45 +260,14 @@ class MqttUplink:
             if key is not None:
                 self._early.append(Refused(key, reasons.PUBLISH_CODES[0x95], retry=False))
 
-    def _publication(self, row: Row) -> Publication:
-        return Publication(
-            self._identity.topics.up(row.kind, row.key),
-            row.body,
-            content_type=CONTENT_TYPE,
-            expiry_s=_EXPIRY_S.get(row.kind),
-            user=_properties(row) if self._settings.version == "5" else (),
-        )
-
-    def _birth(self) -> Publication:
-        body = self._identity.state(online=True)
-        return Publication(self._identity.topics.up(topics.STATE), body, retain=True, content_type=DOCUMENT_TYPE)
-
     def _take_early(self) -> list[UplinkEvent]:
         events, self._early = self._early, []
         return events
 
     def _say_goodbye(self, session: Session) -> None:
-        body = self._identity.state(online=False, reason="stopped")
-        self._fresh = {topics.STATE: Publication(self._identity.topics.up(topics.STATE), body, retain=True)}
+        self._fresh = {topics.STATE: self._identity.state(online=False, reason="stopped")}
         self._rows.clear()
         end = self._monotonic() + _GOODBYE_S
         while session.state == "up" and (self._fresh or session.in_flight) and self._monotonic() < end:
             self._pump()
             session.poll(0.1)
-
-
-def _properties(row: Row) -> tuple[tuple[str, str], ...]:
-    """What routers may want to know without inflating the body."""
-    seq0 = (("seq0", str(row.segments[0].first)),) if row.segments else ()
-    return (("schema", _schema(row.body)), ("epoch", row.epoch), *seq0)
-
-
-def _schema(body: bytes) -> str:
-    """`tele/1` of a deflated `{"schema":"tele/1",…`; empty where the text starts otherwise."""
-    try:
-        start = zlib.decompressobj().decompress(body, 64)
-    except zlib.error:
-        return ""
-    opening, _, rest = start.partition(b'{"schema":"')
-    name, quote, _ = rest.partition(b'"')
-    return name.decode("ascii", "replace") if not opening and quote else ""

@@ -4,6 +4,7 @@ import json
 import zlib
 
 import pytest
+from doubles.schemas import assert_valid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ def decoded(drafts):
     out = {}
     for draft in drafts:
         assert decode.hashes_hold(draft.body)
+        assert_valid(draft.body)
         for sample in decode.samples(decode.decode_row(draft.body)):
             assert (sample.stream, sample.seq) not in out
             out[sample.stream, sample.seq] = sample

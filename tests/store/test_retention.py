@@ -207,3 +207,19 @@ def test_dead_letters_go_before_anything_that_can_still_be_delivered(tmp_path, k
         box.commit(noisy(box))
     assert box.writer._db.one("SELECT count(*) FROM dead") < 8
     assert "thinned" not in contents(box).reasons
+
+
+def test_what_a_commit_says_it_declared_is_what_its_gap_records_say(tmp_path):
+    box = Box(tmp_path)
+    told = {}
+    for i in range(60):
+        committed = box.commit(noisy(box), lost=[("door", 2 * i, 2 * i, "overload")])
+        for reason, count in committed.lost.items():
+            told[reason] = told.get(reason, 0) + count
+    assert told.pop("overload") == 60
+    assert told
+    declared = {}
+    for row in box.waiting(0):
+        for *_, first, last, reason in decode.lost(decode.decode_row(row.body)):
+            declared[reason] = declared.get(reason, 0) + last - first + 1
+    assert declared == {"overload": 60, **told}

@@ -80,6 +80,22 @@ def test_the_will_says_lost_with_its_epoch_and_stays(mosquitto, version):
         peer.wait_for(lambda m: b"true" in m[-1][1])  # and it is born again
 
 
+def test_birth_goodbye_and_will_tell_routers_what_they_are(mosquitto):
+    with MqttPeer(mosquitto.port, STATE) as peer:
+        with running(mosquitto.port) as agent:
+            agent.connected()
+            peer.wait_for(lambda m: m)
+            agent.transport._session._socket.shutdown(2)
+            peer.wait_for(lambda m: [x for x in m if b"lost" in x[1]])
+            peer.wait_for(lambda m: b"true" in m[-1][1])
+        said = peer.wait_for(lambda m: [x for x in m if b"stopped" in x[1]] and m)
+    assert len(said) == 4
+    for _, body, _, properties in said:
+        assert properties.ContentType == "application/json", body
+        assert dict(properties.UserProperty) == {"schema": "state/1", "epoch": EPOCH}, body
+        assert not hasattr(properties, "MessageExpiryInterval"), body
+
+
 def test_latest_documents_are_retained_and_come_again_after_a_reconnect(mosquitto, tmp_path):
     with running(mosquitto.port) as agent:
         agent.body.publish_latest("health", b'{"a":1}')
@@ -88,7 +104,8 @@ def test_latest_documents_are_retained_and_come_again_after_a_reconnect(mosquitt
         with MqttPeer(mosquitto.port, GATEWAY.up("health")) as peer:
             seen = peer.wait_for(lambda m: m)[0]
             assert seen[1:3] == (b'{"a":2}', True)
-            assert 0 < seen[3].MessageExpiryInterval <= 120
+            assert 0 < seen[3].MessageExpiryInterval <= 60, "twice its period"
+            assert seen[3].ContentType == "application/json"
         mosquitto.kill()  # it keeps nothing
         agent.down_reason()
         mosquitto.start()
