@@ -7,8 +7,9 @@ the file are made at every open.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,37 +146,46 @@ def translated(path: Path) -> Iterator[None]:
 
 def open_writer(path: Path, limits: Limits) -> Database:
     """The one connection that writes. The file exists and is ours."""
-    with translated(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        for pragma in (
-            "trusted_schema=OFF",
-            "cell_size_check=ON",
-            "mmap_size=0",
-            "temp_store=MEMORY",
-            "secure_delete=OFF",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"journal_size_limit={limits.wal_bytes}",
-            f"wal_autocheckpoint={limits.checkpoint_pages}",
-            f"max_page_count={limits.max_pages}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-    return Database(path, connection)
+    return _opened(
+        path,
+        partial(sqlite3.connect, path),
+        "trusted_schema=OFF",
+        "cell_size_check=ON",
+        "mmap_size=0",
+        "temp_store=MEMORY",
+        "secure_delete=OFF",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"journal_size_limit={limits.wal_bytes}",
+        f"wal_autocheckpoint={limits.checkpoint_pages}",
+        f"max_page_count={limits.max_pages}",
+    )
 
 
 def open_reader(path: Path, *, immutable: bool = False) -> Database:
     """A connection that can change nothing; `immutable` ignores the -wal and is right only where there is none."""
     uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=ro'}"
+    return _opened(
+        path,
+        partial(sqlite3.connect, uri, uri=True),
+        "query_only=ON",
+        "trusted_schema=OFF",
+        "cell_size_check=ON",
+        "mmap_size=0",
+        "cache_size=-512",
+    )
+
+
+def _opened(path: Path, connect: Callable[..., sqlite3.Connection], *pragmas: str) -> Database:
+    """Closed again when it fails: a connection left over would share its view of the -wal with the next one."""
     with translated(path):
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-        for pragma in (
-            "query_only=ON",
-            "trusted_schema=OFF",
-            "cell_size_check=ON",
-            "mmap_size=0",
-            "cache_size=-512",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
+        connection = connect(isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
     return Database(path, connection)
 
 
@@ -185,8 +195,7 @@ def create(path: Path, meta: dict[str, bytes]) -> None:
     It is in WAL mode from the beginning: were the mode changed under its real name, a power cut there would leave
     a -journal that no read-only connection can look past.
     """
-    with translated(path):
-        connection = sqlite3.connect(path, isolation_level=None)
+    with translated(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA synchronous=EXTRA")
         connection.execute("BEGIN IMMEDIATE")
@@ -197,17 +206,12 @@ def create(path: Path, meta: dict[str, bytes]) -> None:
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
 
 
 def play_journal_back(path: Path) -> None:
     """Undoes the transaction that a -journal beside the file says was cut off."""
-    with translated(path):
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        finally:
-            connection.close()
+    with translated(path), closing(sqlite3.connect(path, isolation_level=None, timeout=5.0)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
 def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.errors import Fatal, Retryable
@@ -26,8 +27,9 @@ class DirectoryLock:
                 f"{path.parent} is in use by another agent (process {holder})",
                 hint="stop that one first, or give this one a data_dir of its own",
             ) from error
-        os.truncate(self._handle, 0)
-        os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # the number is for the message above; a full disk must not stop the start here
+            os.truncate(self._handle, 0)
+            os.pwrite(self._handle, str(os.getpid()).encode(), 0)
 
     def close(self) -> None:
         os.close(self._handle)

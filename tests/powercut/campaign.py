@@ -2,7 +2,7 @@
 
     python -m tests.powercut.campaign --cuts 10000 [--seed 1] [--synchronous FULL|NORMAL|OFF]
 
-A box lives several lives, each on what one of the cuts of the life before has left.
+A box lives several lives, each on what one of the cuts of the life before has left. Every second box is offline.
 """
 
 import argparse
@@ -121,8 +121,10 @@ class Campaign:
         root.mkdir()
         lay(left.image, root)
         seed = self._seed * 1_000_000 + self.report.lives
+        link = ("ONLINE", "OFFLINE")[(self.report.lives // self._lives_per_box) % 2]
+        how = [str(seed), str(self._commits), self._synchronous, link]
         subprocess.run(
-            [sys.executable, "-m", "tests.powercut.workload", root, str(seed), str(self._commits), self._synchronous],
+            [sys.executable, "-m", "tests.powercut.workload", root, *how],
             env=environment(self._library, root, log), cwd=ROOT, check=True,
         )  # fmt: skip
         records = read_log(log)

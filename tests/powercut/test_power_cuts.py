@@ -20,7 +20,10 @@ def test_nothing_acknowledged_is_lost_in_60_power_cuts(box_folder, recorder):
 
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_in_600_power_cuts(box_folder, recorder):
-    holds(cut(box_folder, recorder, 600, seed=2))
+    report = cut(box_folder, recorder, 600, seed=2, cuts_per_life=100, lives_per_box=3)
+    holds(report)
+    for reason in ("overload", "thinned", "quota", "rejected", "merged"):
+        assert report.seen[reason] > 20, report
 
 
 @pytest.mark.long

@@ -137,10 +137,12 @@ class Judge:
         """Everything that is wrong, each beginning with its kind and a colon. `box` is used up."""
         found = list(self._before_start(box, truth))
         elsewhere = self._received(box / "medium", truth, found)
+        starts = _Starts(box / "data" / "store", truth, elsewhere, rng, self.seen)
         try:
-            found += _Starts(box / "data" / "store", truth, elsewhere, rng, self.seen).faults()
-        except Exception as error:  # every way not to start is one fault
-            found.append(f"unopenable: {type(error).__name__}: {error}")
+            found += starts.faults()
+        except Exception as error:  # every way to fail is a fault
+            kind = "corrupt" if starts.started else "unopenable"
+            found.append(f"{kind}: {type(error).__name__}: {error}")
         return found
 
     def _before_start(self, box: Path, truth: Truth) -> Iterator[str]:
@@ -198,9 +200,12 @@ class _Starts:
         self._rng = rng
         self._seen = seen
         self._found: list[str] = []
+        self.started = False
+        """Whether the last start that was tried went well."""
 
     def faults(self) -> list[str]:
         box = Box(self._store, seed=self._rng.getrandbits(32))
+        self.started = True
         self._seen[f"found {box.writer.found or 'a store'}"] += 1
         if box.writer.found and self._truth.starts:
             self._found.append(f"moved aside: {box.writer.found}")
@@ -208,15 +213,19 @@ class _Starts:
             self._found.append("moved aside: a file")
         first = self._look(box, set(self._truth.starts), max(self._truth.starts.values(), default=0))
         self._settled_is_delivered(box, first)
+        self._seen.update(first.reasons.keys())
+        self._seen["merged"] += any(stream == "ledger" for stream, _ in first.lost)
         if box.writer.cursors.get("board", 0) not in self._truth.cursors:
             self._found.append(f"cursor: {box.writer.cursors} where {self._truth.cursors} were promised")
         box.commit([*box.telemetry(), box.decision()])
         before = account(self._store)
         used, highest = {*self._truth.starts, *first.epochs}, box.writer.start_no
+        self.started = False
         if self._rng.random() < 0.5:
             box.restart()
         else:
             box.crash()
+        self.started = True
         second = self._look(box, used, highest)
         self._changed_nothing(before, second, box.epoch)
         box.close()

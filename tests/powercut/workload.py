@@ -1,8 +1,8 @@
 """One life of a box, run under the recorder: the real store, memory of rules and file uplink, and what they promised.
 
-    python -m tests.powercut.workload ROOT SEED COMMITS SYNCHRONOUS
+    python -m tests.powercut.workload ROOT SEED COMMITS SYNCHRONOUS ONLINE|OFFLINE
 
-It starts on whatever lies in ROOT/box. Before and after each thing that it is promised, a mark goes into the
+Offline nothing is ever delivered, and decisions fill the quota. It starts on whatever lies in ROOT/box. Before and after each thing that it is promised, a mark goes into the
 recorder's log: verdict.py reads the marks up to the cut.
 """
 
@@ -32,8 +32,9 @@ _STREAMS = ("press", "motor", "tank")
 class Life(Box):
     """A box whose every promise is marked."""
 
-    def __init__(self, root: Path, seed: int, inside: Inside) -> None:
+    def __init__(self, root: Path, seed: int, inside: Inside, *, online: bool) -> None:
         self._inside = inside
+        self._online = online
         self._root = root
         self._memory = Memory(root / "box" / "data" / "rules.json")
         self._cursor = 0
@@ -81,6 +82,8 @@ class Life(Box):
     def something(self):
         """The rows of one commit."""
         kind, noise = self.rng.random(), self.rng.randint(0, self._noise)
+        if not self._online and kind < 0.6:
+            return [self.decision(self.rng.randint(0, 16_000))]
         if kind < 0.7:
             return self.telemetry(self.rng.sample(_STREAMS, 2), self.rng.randint(1, 3), noise, self._group)
         if kind < 0.8:
@@ -131,20 +134,23 @@ class Life(Box):
     def live(self, commits: int) -> None:
         sending = self.rng.choice((0.1, 0.3, 0.6))
         for _ in range(commits):
-            chance = self.rng.random()
-            self.commit(self.something(), self.shed() if self.rng.random() < 0.1 else ())
-            if chance < sending:
-                self.send()
-            if self.rng.random() < 0.06:
-                self.carry()
-            if self.rng.random() < 0.05:
-                self.refuse()
+            self.commit(self.something(), self.shed() if self.rng.random() < (0.1 if self._online else 0.7) else ())
+            if self._online:
+                self._be_online(sending)
             if self.rng.random() < 0.08:
                 self.remember()
             if self.rng.random() < 0.02:
                 self.writer.reopen()
             if self.rng.random() < 0.02:
                 self.restart()
+
+    def _be_online(self, sending: float) -> None:
+        if self.rng.random() < sending:
+            self.send()
+        if self.rng.random() < 0.06:
+            self.carry()
+        if self.rng.random() < 0.05:
+            self.refuse()
 
     def _group(self, stream: str) -> str:
         return "slow" if stream == "tank" else "all"
@@ -165,14 +171,14 @@ def less_careful(synchronous: str) -> None:
     database.open_writer = open_writer
 
 
-def main(root: Path, seed: int, commits: int, synchronous: str) -> None:
+def main(root: Path, seed: int, commits: int, synchronous: str, link: str) -> None:
     if synchronous != "FULL":
         less_careful(synchronous)
-    life = Life(root, seed, Inside())
+    life = Life(root, seed, Inside(), online=link == "ONLINE")
     life.live(commits)
     if seed % 2:
         life.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

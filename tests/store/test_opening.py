@@ -1,10 +1,12 @@
 """Whatever lies at the store's path, the start is quick, keeps what it found, and begins an epoch of its own."""
 
+import errno
 import os
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from edge_agent.contract import decode, messages
 from edge_agent.errors import Fatal, Retryable
 from edge_agent.store import database, opening
+from edge_agent.store.database import Limits
 from edge_agent.store.identity import Identity, read_identity
+from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.opening import asides
 from edge_agent.store.recovery import Note
 from tests.store.accounting import account, assert_epochs_are_dense
@@ -380,6 +384,30 @@ def test_folder_that_cannot_be_made_is_retryable(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Retryable):
         Box(tmp_path / "file" / "data")
+
+
+def test_connection_that_could_not_be_set_up_is_not_left_open(tmp_path):
+    """Left over, it shares its view of the -wal with the next one: read errors, and the end of the process."""
+    path = tmp_path / "store.db"
+    path.write_bytes(b"x" * 5000)
+    for tried in (lambda: database.open_writer(path, Limits(1 << 20)), lambda: database.open_reader(path)):
+        with pytest.raises(database.Damaged) as error:
+            tried()
+        held = [fd.readlink() for fd in list(Path("/proc/self/fd").iterdir()) if fd.is_symlink()]
+        assert path not in held, error
+
+
+def test_start_that_could_not_write_its_number_leaves_the_lock_to_the_next(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        lock = DirectoryLock(tmp_path / "store.lock")
+    with pytest.raises(Fatal):
+        DirectoryLock(tmp_path / "store.lock")
+    lock.close()
+    DirectoryLock(tmp_path / "store.lock").close()
 
 
 def test_settings_hold_at_every_open(tmp_path):
