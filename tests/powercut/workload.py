@@ -2,8 +2,8 @@
 
     python -m tests.powercut.workload ROOT SEED COMMITS SYNCHRONOUS ONLINE|OFFLINE
 
-Offline nothing is ever delivered, and decisions fill the quota. It starts on whatever lies in ROOT/box. Before and after each thing that it is promised, a mark goes into the
-recorder's log: verdict.py reads the marks up to the cut.
+Offline nothing is ever delivered, and decisions fill the quota. It starts on whatever lies in ROOT/box. Before and
+after each thing that it is promised, a mark goes into the recorder's log: verdict.py reads the marks up to the cut.
 """
 
 import random
