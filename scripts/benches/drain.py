@@ -1,12 +1,16 @@
-"""Drain of a backlog into mosquitto, its cost at every size of backlog, live data meanwhile, and the start before it.
+"""Drain of a backlog into mosquitto, its cost at every size of backlog, live data and alerts meanwhile, and the start
+before it.
 
 Rows of 50 streams x 1 Hz: 50 readings a row, the dear kind. The cost is the CPU of the uplink's own thread, from the
 moment it is connected until all is delivered, in this process, over a store that holds so many readings and a
-broker that is real; the rest is the real agent. The limit is a loop that publishes such rows from memory.
+broker that is real; the rest is the real agent. The limit is a loop that publishes such rows from memory. An alert's
+way is from the line that its cause is written to, over its rule and the store, to a subscriber.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import tempfile
 import threading
@@ -14,7 +18,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -24,11 +28,11 @@ from benches.backlog import Filler
 from benches.figures import Figure, bare
 from benches.sites import streams_site
 from benches.start import start_s
-from benches.terminals import device
+from benches.terminals import device, terminal
 from edge_agent.clock import SystemClock
 from edge_agent.config.site import AgentConfig, SiteConfig, UplinkConfig
 from edge_agent.contract import decode
-from edge_agent.contract.messages import Tele
+from edge_agent.contract.messages import Alerted, Tele
 from edge_agent.health import PartHealth
 from edge_agent.store.opening import open_store
 from edge_agent.store.outbox import Outbox
@@ -40,6 +44,19 @@ STREAMS, HZ = 50, 1
 PER_ROW = STREAMS * HZ
 QUOTA_BYTES = 2_000_000_000
 _SMALL = 10_000
+_BUTTONS = 10
+"""By turns, since an alert that is raised more than ten times a minute is summed up."""
+_PANEL = """
+[[source]]
+name = "panel"
+kind = "serial_lines"
+device = "{folder}/panel"
+[source.fields]
+pressed = { type = "int" }
+""" + "".join(
+    f'[[rule]]\nid = "stop{i}"\nwhen = "panel.pressed == {i}"\nseverity = "critical"\n'
+    for i in range(1, _BUTTONS + 1)
+)
 
 
 def measure(*, quick: bool = False) -> list[Figure]:
@@ -59,6 +76,7 @@ def measure(*, quick: bool = False) -> list[Figure]:
         Figure("most over least of these", most / least, "x", budget=1.15),
         Figure("agent CPU per reading while it drains", agent.cpu_us, "us", bare_us),
         Figure("oldest reading of a live row on arrival, at most", agent.lag_s, "s", budget=5.0),
+        Figure(f"alert raised meanwhile, at the subscriber, most of {agent.alerts}", agent.alert_s, "s", budget=1.0),
         Figure(f"restart after SIGKILL, {large:,} waiting", agent.restart_s, "s", budget=2.0),
     ]  # fmt: skip
 
@@ -124,6 +142,8 @@ class Drained(NamedTuple):
     rate: float
     cpu_us: float
     lag_s: float
+    alert_s: float
+    alerts: int
 
 
 def with_agent(readings: int) -> Drained:
@@ -135,44 +155,86 @@ def with_agent(readings: int) -> Drained:
             Filler(writer, streams=STREAMS, hz=HZ).fill(readings // PER_ROW)
         broker = Mosquitto(folder, "max_queued_messages 0", "max_inflight_messages 0", verbose=False)
         more = f'[store]\nquota = "2GB"\n{site}'
-        agent = RunningAgent(folder, site_text(broker=broker.port, ack="broker", more=more))
-        with device(folder / "port", lines, STREAMS * 10):
+        agent = RunningAgent(folder, site_text(broker=broker.port, ack="broker", more=more + _PANEL))
+        with device(folder / "port", lines, STREAMS * 10), terminal(folder / "panel") as panel:
             start_s(agent)  # ended by SIGKILL
             restart_s = start_s(agent)
             with broker, agent:
-                return Drained(restart_s, *_drain(agent, broker.port, readings // PER_ROW))
+                return _drain(agent, broker.port, readings // PER_ROW, restart_s, panel)
 
 
-def _drain(agent: RunningAgent, port: int, rows: int) -> tuple[float, float, float]:
-    """Readings a second and us of the agent's CPU per reading, while it drains; how far live data was behind."""
-    with _LiveData(port) as live:
-        first = agent.wait_for(lambda s: s["uplink"]["connected"], 60, "connected")["uplink"]
+def _drain(agent: RunningAgent, port: int, rows: int, restart_s: float, panel: int) -> Drained:
+    """What it costs while it drains; how far live data was behind, and how soon alerts were there."""
+    with _Subscriber(port) as heard:
+        first = agent.wait_for(_is_at_work, 60, "connected")["uplink"]
+        pressing = _Pressing(panel, heard)
         began, began_wall, cpu = time.perf_counter(), time.time(), cpu_s(agent.pid)
         last = agent.wait_for(lambda s: s["uplink"]["waiting"] < PER_ROW, 600, "all delivered")["uplink"]
         took_s, spent_s = time.perf_counter() - began, cpu_s(agent.pid) - cpu
-        wait_until(lambda: live.lags_s(began_wall), 10, "live data")
-        lag_s = max(live.lags_s(began_wall))
+        wait_until(lambda: heard.lags_s(began_wall), 10, "live data")
+        lag_s = max(heard.lags_s(began_wall))
+        alerts = pressing.end()
     assert last["delivered"] >= rows
     delivered = (last["delivered"] - first["delivered"]) * PER_ROW
-    return delivered / took_s, spent_s / delivered * 1e6, lag_s
+    rate, cpu_us = delivered / took_s, spent_s / delivered * 1e6
+    return Drained(restart_s, rate, cpu_us, lag_s, max(alerts), len(alerts))
 
 
-class _LiveData:
-    """A subscriber of the live group alone."""
+def _is_at_work(status: dict[str, Any]) -> bool:
+    return bool(status["uplink"]["connected"] and all(s["counts"].get("opened") for s in status["sources"]))
+
+
+class _Pressing:
+    """Presses a button once a second, in a thread of its own, and waits for its alert each time."""
+
+    def __init__(self, panel: int, heard: _Subscriber) -> None:
+        self._panel = panel
+        self._heard = heard
+        self._took_s: list[float] = []
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> list[float]:
+        """Seconds from the line to the subscriber, of each press; at least one."""
+        self._enough.set()
+        self._thread.join(40)
+        assert self._took_s, "no alert reached the subscriber"
+        return self._took_s
+
+    def _run(self) -> None:
+        for turn in itertools.count():
+            seen, began = self._heard.raised, time.perf_counter()
+            os.write(self._panel, b'{"pressed":%d}\n' % (turn % _BUTTONS + 1))
+            wait_until(lambda seen=seen: self._heard.raised > seen, 30, "the alert at the subscriber")
+            self._took_s.append(time.perf_counter() - began)
+            os.write(self._panel, b'{"pressed":0}\n')
+            if self._enough.wait(1.0):
+                return
+
+
+class _Subscriber:
+    """Of the live group and of alerts alone; `raised` counts those."""
 
     def __init__(self, port: int) -> None:
+        self.raised = 0
         self._rows: list[tuple[float, float]] = []
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.on_message = self._took
-        self._client.on_connect = lambda client, *_: client.subscribe("edge/v1/t/s/gw1/up/tele/live", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(
+            [("edge/v1/t/s/gw1/up/tele/live", 1), ("edge/v1/t/s/gw1/up/alert", 1)]
+        )
+        self._ready = threading.Event()
+        self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.connect("127.0.0.1", port)
 
     def lags_s(self, since: float) -> list[float]:
         """How old the oldest reading of each row was on arrival, of rows that began after `since` (UTC)."""
         return [came - oldest for oldest, came in self._rows if oldest >= since]
 
-    def __enter__(self) -> _LiveData:
+    def __enter__(self) -> _Subscriber:
         self._client.loop_start()
+        assert self._ready.wait(10)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,5 +243,8 @@ class _LiveData:
 
     def _took(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
         row = decode.decode_row(message.payload)
+        if isinstance(row, Alerted):
+            self.raised += row.state == "raised" and "stop" in row.dedupe_key
+            return
         assert isinstance(row, Tele)
         self._rows.append((row.t0 / 1e3, time.time()))
