@@ -7,6 +7,7 @@ predictions before live telemetry before what waited. A day is 24 hours of monot
 
 from __future__ import annotations
 
+from copy import copy
 from enum import IntEnum
 from typing import Any
 
@@ -94,6 +95,8 @@ class Budget:
     def connected(self, *, metered: bool, now_ns: int) -> None:
         self._turn_over(now_ns)
         self.metered = metered
+        if not metered:
+            self._charged = self._measured = 0  # what its greeting cost was free too
 
     def spend(self, who: Spender, body_bytes: int, now_ns: int) -> None:
         """A message is handed over, whether or not it will arrive."""
@@ -152,6 +155,9 @@ class Budget:
 
     def to_dict(self, now_ns: int) -> dict[str, Any]:
         """For status: bytes of today, what waits, and when it goes on."""
+        return copy(self)._told(now_ns)  # another thread asks: it changes nothing
+
+    def _told(self, now_ns: int) -> dict[str, Any]:
         whose = (Spender.URGENT, Spender.PREDICTION, Spender.LIVE, Spender.BACKLOG)
         waits = {who.name.lower(): self.wait_ns(who, now_ns) for who in whose} if self.metered else {}
         per_day, used = self.limits.per_day_bytes, self._used()

@@ -324,7 +324,7 @@ class Drain:
 
     def deadline_ns(self, now_ns: int) -> int | None:
         """When `next` may give a row although nothing happened; None: only an event or a commit can change that."""
-        if self._up is None:
+        if self._up is None or not self._may_spend(0, live=True, now_ns=now_ns):
             return None
         times = [self._aside.deadline_ns(), self._uncovered.deadline_ns()]
         if self._hold_until_ns > now_ns:

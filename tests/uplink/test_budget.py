@@ -100,7 +100,7 @@ def test_a_restart_of_the_agent_and_of_the_box_keep_the_day():
     assert again.to_dict(7 * HOUR)["day_ends_s"] == b.to_dict(7 * HOUR)["day_ends_s"]
     rebooted = budget(before=kept, now=60 * S, boot="b")
     assert rebooted.to_dict(60 * S)["used_bytes"] == cost_bytes(10_000)
-    assert rebooted.to_dict(60 * S)["day_ends_s"] == b.to_dict(6 * HOUR)["day_ends_s"] + 3600 - 60
+    assert rebooted.to_dict(60 * S)["day_ends_s"] == b.to_dict(6 * HOUR)["day_ends_s"] - 60
 
 
 def test_a_new_day_begins_with_nothing_spent_also_within_a_connection():
@@ -162,7 +162,7 @@ class Day(RuleBasedStateMachine):
 
 
 TestDay = Day.TestCase
-TestDay.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDay.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 @given(st.integers(0, DAY_NS - 1), st.lists(st.sampled_from(PAID), max_size=30))

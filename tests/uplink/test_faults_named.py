@@ -104,12 +104,11 @@ def test_row_12_a_portal_on_the_port_for_tls_is_named_and_gets_nothing():
         assert agent.outbox.waiting() == 3
 
 
-@pytest.mark.parametrize("version", ["5", "3.1.1"])
-def test_row_12_a_network_that_intercepts_tls_is_named_and_gets_not_one_byte(tmp_path, version):
+def test_row_12_a_network_that_intercepts_tls_is_named_and_gets_not_one_byte(tmp_path):
     stranger, ours = Authority(tmp_path, "stranger"), Authority(tmp_path, "ours")
     cert, key = stranger.issue("localhost", address="DNS:localhost,IP:127.0.0.1")
     tls = TlsConfig(ca=str(ours.ca))
-    with TlsPortal(cert, key) as portal, running(portal.port, host="localhost", tls=tls, version=version) as agent:
+    with TlsPortal(cert, key) as portal, running(portal.port, host="localhost", tls=tls) as agent:
         agent.commit(3)
         reason = agent.down_reason()
         assert "its issuer is not known here" in reason

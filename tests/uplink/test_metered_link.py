@@ -208,6 +208,24 @@ def test_only_links_that_cost_are_counted(tmp_path):
         assert meter.budget.metered is costs, link
 
 
+def test_a_connection_over_a_free_link_is_not_counted_and_holds_nothing_back(tmp_path):
+    outbox, clock = LockedOutbox(), SystemClock()
+    limits = Limits(100_000, 10_000)
+    meter = Meter(
+        limits, outbox, tmp_path / "budget.json", clock.boot, clock.mono_ns(), interfaces=("wwan*",)
+    )  # fmt: skip
+    with Mosquitto(tmp_path, verbose=False) as broker:
+        agent = MeteredRunning(broker.port, meter, outbox)
+        agent.thread.start()
+        agent.connected()
+        agent.commit(100, body=random.Random(1).randbytes(3000))
+        agent.delivered(100)
+        told = agent.body.to_dict()["budget"]
+        agent.body.stop()
+        agent.thread.join(10)
+    assert (told["metered"], told["used_bytes"], told["waits_s"]) == (False, 0, {})
+
+
 class MeteredRunning(Running):
     """As Running, with a budget."""
 

@@ -117,6 +117,32 @@ def test_row_9_a_flapping_broker_gets_at_most_one_connect_a_second_and_all_rows(
         assert agent.outbox.dead == {}
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_row_9_ten_minutes_of_resets_every_0_1_to_5_seconds_lose_nothing(mosquitto):
+    rng = random.Random(9)
+    backend = DemoBackend(mosquitto.port)
+    backend.start()
+    assert backend.subscribed.wait(10)
+    with TcpProxy(mosquitto.port) as proxy, running(proxy.port, policy=BACKEND, reconnect_max="5s") as agent:
+        started, cpu = time.monotonic(), time.process_time()
+        committed = 0
+        while time.monotonic() - started < 600:
+            proxy.cut_after_s = rng.uniform(0.1, 5.0)
+            agent.commit(5)
+            committed += 5
+            time.sleep(1.0)
+        gaps = [b - a for a, b in zip(proxy.connects, proxy.connects[1:], strict=False)]
+        assert min(gaps) >= 1.0
+        assert (time.process_time() - cpu) / (time.monotonic() - started) < 0.1
+        proxy.cut_after_s = None
+        agent.delivered(committed, timeout_s=60)
+        assert agent.outbox.dead == {}
+        verdict = verdict_when(backend, lambda v: v.received >= committed * 10)
+    backend.stop()
+    assert (verdict.lost, verdict.conflicts, verdict.refused) == (0, 0, 0)
+
+
 def test_jitter_is_full_and_starts_over_only_after_a_minute_of_stability():
     backoff = Backoff(random.Random(7))
     now = 0.0
