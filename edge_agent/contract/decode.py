@@ -39,6 +39,7 @@ class _TimeBase(msgspec.Struct):
     t: int | None = None
     m0: int | None = None
     m: int | None = None
+    tq: str = ""
 
 
 class _RawSegments(msgspec.Struct):
@@ -111,15 +112,23 @@ def hashes_hold(body: bytes) -> bool:
     return True
 
 
-def boot_of(body: bytes) -> str:
-    """The boot that a row's monotonic times belong to; empty where it has none."""
-    return _base.decode(inflate(body)).boot
+class When(msgspec.Struct, frozen=True):
+    """The instant of a row: wall and monotonic time in ms, None where it has none, and the boot of the second."""
+
+    boot: str
+    wall_ms: int | None
+    mono_ms: int | None
+    guessed: bool
 
 
-def wall_ms_of(body: bytes) -> int | None:
-    """The wall time that a row was stamped with; None where it has none."""
-    base = _base.decode(inflate(body))
-    return base.t if base.t0 is None else base.t0
+def when(body: bytes) -> When:
+    """What a row says of its time. Raises Rejected for a body that is damaged."""
+    try:
+        base = _base.decode(inflate(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Rejected("a row's body is no JSON object", item=body[:64]) from error
+    wall_ms = base.t if base.t0 is None else base.t0
+    return When(base.boot, wall_ms, base.m if base.m0 is None else base.m0, base.tq != "synced")
 
 
 def restamp(body: bytes, offset_ms: int | None, quality: str) -> bytes:

@@ -6,12 +6,14 @@ from collections import deque
 from contextlib import closing, suppress
 from typing import Any
 
+from edge_agent.contract import decode
+from edge_agent.contract.decode import When
 from edge_agent.contract.rows import PRIORITIES
-from edge_agent.errors import Retryable
+from edge_agent.errors import Rejected, Retryable
 from edge_agent.ports import Clock
 from edge_agent.store import database
-from edge_agent.store.reader import time_of
 from edge_agent.store.writer import Committed, Writer
+from edge_agent.types import Stamp
 
 _SECOND_NS = 1_000_000_000
 _REMEMBERED = 64
@@ -28,8 +30,8 @@ class Backlog:
         self._clock = clock
         self._commits: deque[tuple[int, tuple[int, ...], int]] = deque(maxlen=_REMEMBERED)
         """When, the newest ids then, and how many rows waited."""
-        self._old: dict[int, tuple[int, int]] = {}
-        """By priority: id and UTC in ms of the row that was the oldest when it was looked up."""
+        self._old: dict[int, tuple[int, When]] = {}
+        """By priority: id and instant of the row that was the oldest when it was looked up."""
         self._look_up_ns = 0
 
     def committed(self, committed: Committed) -> None:
@@ -45,7 +47,7 @@ class Backlog:
     def to_dict(self) -> dict[str, Any]:
         """`rows` is about how many wait. `oldest_s` is None where nothing waits or nobody knows."""
         now = self._clock.now()
-        ages = [self._age_s(prio, first, now.mono_ns, now.wall_ns) for prio, first in self._first()]
+        ages = [self._age_s(prio, first, now) for prio, first in self._first()]
         known = [age for age in ages if age is not None]
         return {
             "rows": self._rows(),
@@ -61,12 +63,12 @@ class Backlog:
         """(priority, id) of the oldest waiting row of each priority that has one."""
         return [(prio, found[0][0]) for prio in PRIORITIES if (found := self._outgoing.waiting(prio))]
 
-    def _age_s(self, prio: int, first: int, mono_ns: int, wall_ns: int) -> float | None:
+    def _age_s(self, prio: int, first: int, now: Stamp) -> float | None:
         if not self._is_old(prio, first):
-            at_ns = next((at for at, newest, _ in tuple(self._commits) if newest[prio] >= first), mono_ns)
-            return (mono_ns - at_ns) / 1e9
+            at_ns = next((at for at, newest, _ in tuple(self._commits) if newest[prio] >= first), now.mono_ns)
+            return (now.mono_ns - at_ns) / 1e9
         looked_up = self._old.get(prio)
-        return None if looked_up is None else max(wall_ns / 1e9 - looked_up[1] / 1e3, 0.0)
+        return None if looked_up is None else _age_of(looked_up[1], now)
 
     def _is_old(self, prio: int, first: int) -> bool:
         """It was there before the first commit that is remembered."""
@@ -78,9 +80,9 @@ class Backlog:
         if old:
             with closing(database.open_reader(self._path)) as db:
                 for prio, first in old.items():
-                    at_ms = time_of(db, database.ROW_TABLES[prio], first)
-                    if at_ms is not None:
-                        found[prio] = (first, at_ms)
+                    body = db.one(f"SELECT body FROM {database.ROW_TABLES[prio]} WHERE id = ?", (first,))  # noqa: S608
+                    with suppress(Rejected):  # damaged: it is declared when it is read for sending
+                        found[prio] = (first, decode.when(bytes(body or b"")))
         self._old = found
 
     def _gone_in_s(self) -> float | None:
@@ -91,3 +93,12 @@ class Backlog:
         (began_ns, _, before), (ended_ns, _, after) = commits[0], commits[-1]
         gone = before - after
         return round(after * (ended_ns - began_ns) / 1e9 / gone, 1) if gone > 0 else None
+
+
+def _age_of(row: When, now: Stamp) -> float | None:
+    """By the monotonic clock within one boot, else by two wall clocks that were both right; None where none is."""
+    if row.boot == now.boot and row.mono_ms is not None:
+        return max(now.mono_ns / 1e9 - row.mono_ms / 1e3, 0.0)
+    if row.wall_ms is None or row.guessed or not now.quality:
+        return None
+    return max(now.wall_ns / 1e9 - row.wall_ms / 1e3, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.contract import messages, topics
-from edge_agent.contract.decode import boot_of, decode_row, restamp, wall_ms_of
+from edge_agent.contract.decode import decode_row, restamp, when
 from edge_agent.errors import Rejected
 from edge_agent.ports import Row
 from edge_agent.store import database
@@ -111,11 +111,12 @@ class Outbox:
         """The body with its wall time set right, where it was guessed and is known now."""
         if not told.guessed or self._offset_ms is None:
             return body
-        offset_ms = self._offset_ms(boot_of(body))
+        stamped = when(body)
+        offset_ms = self._offset_ms(stamped.boot)
         if offset_ms is not None:
             return restamp(body, offset_ms, "synced")
-        wall_ms = wall_ms_of(body)
-        return body if wall_ms is None or wall_ms >= self._floor_ms else restamp(body, None, "guessed")
+        certainly_wrong = stamped.wall_ms is not None and stamped.wall_ms < self._floor_ms
+        return restamp(body, None, "guessed") if certainly_wrong else body
 
 
 def _mended(prio: int, row_id: int, kind: str, head: bytes, body: bytes) -> Row:

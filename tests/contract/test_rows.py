@@ -202,7 +202,7 @@ def test_restamped_row_has_the_right_time_and_the_same_hash(times, offset_ms):
     (draft,), _ = encoded(records)
     assert draft.guessed
     before, after = decode.inflate(draft.body), decode.inflate(decode.restamp(draft.body, offset_ms, "synced"))
-    assert decode.boot_of(draft.body) == "8f14e45f"
+    assert decode.when(draft.body).boot == "8f14e45f"
     assert before[before.index(b'"seg"') :] == after[after.index(b'"seg"') :]
     row = decode.decode_row(decode.restamp(draft.body, offset_ms, "synced"))
     assert row.tq == "synced"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.store.backlog import Backlog
+from edge_agent.contract.decode import When
+from edge_agent.store.backlog import Backlog, _age_of
+from edge_agent.types import ClockQuality, Stamp
 from tests.store import effects
 from tests.store.box import Box
 
@@ -83,3 +85,17 @@ def test_store_that_cannot_be_read_costs_the_age_and_nothing_else(tmp_path: Path
     town.backlog._path = tmp_path / "gone.db"
     town.second()
     assert town.told()[:2] == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("row_right", "now_right", "known"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_an_age_that_a_wrong_clock_would_make_up_is_not_told(row_right: bool, now_right: bool, known: bool) -> None:
+    now = Stamp(5_000_000_000, effects.WALL0, ClockQuality.SYNCED if now_right else ClockQuality.GUESSED, "boot-b")
+    row = When("boot-a", effects.WALL0 // 1_000_000 - 60_000, 1_000, not row_right)
+    assert (_age_of(row, now) is not None) is known
+
+
+def test_within_a_boot_an_age_is_right_whatever_the_wall_clock_says() -> None:
+    row = When("boot-a", 0, 1_000, True)
+    assert _age_of(row, Stamp(61_000_000_000, effects.WALL0, ClockQuality.GUESSED, "boot-a")) == 60.0
