@@ -11,7 +11,7 @@ from edge_agent.control import Observed
 from edge_agent.metrics import Histogram
 from edge_agent.store.database import SQLITE_VERSION
 from edge_agent.store.inspection import wal_of
-from edge_agent.types import ModelRef
+from edge_agent.types import ModelRef, Stamp
 
 
 def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> documents.Health:
@@ -21,7 +21,7 @@ def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> doc
         epoch=agent.writer.epoch,
         start_no=agent.writer.start_no,
         boot=now.boot,
-        t=milliseconds(now.wall_ns),
+        t=_utc_ms(agent, now),
         m=milliseconds(now.mono_ns),
         tq=time_quality(now.quality),
         version=__version__,
@@ -43,6 +43,8 @@ def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> doc
             temperature_c=machine.temperature_c(), load_1m=machine.load_1m(), rss_bytes=machine.rss_bytes()
         ),
         disk=_disk(agent),
+        clock=_clock(agent),
+        budget=_budget(agent),
         parts=[part.to_dict(now.mono_ns) for part in agent.health.parts()],
     )
 
@@ -53,7 +55,7 @@ def reported_document(agent: Observed) -> documents.Reported:
         gw=site.agent.gateway,
         epoch=agent.writer.epoch,
         start_no=agent.writer.start_no,
-        t=milliseconds(now.wall_ns),
+        t=_utc_ms(agent, now),
         tq=time_quality(now.quality),
         version=__version__,
         site_sha256=agent.assembly.sha256,
@@ -62,6 +64,32 @@ def reported_document(agent: Observed) -> documents.Reported:
         models={name: _model(package.ref) for name, package in agent.assembly.packages.items()},
         rules={rule: plan.sha256 for rule, plan in agent.assembly.plan.rule_plans.items()},
     )
+
+
+def _utc_ms(agent: Observed, now: Stamp) -> int | None:
+    """By the monotonic clock where the wall clock is not right; None where nobody knows."""
+    wall_ms, mono_ms = milliseconds(now.wall_ns), milliseconds(now.mono_ns)
+    if now.quality:
+        return wall_ms
+    offset_ms = agent.timekeeper.offset_ms(now.boot)
+    if offset_ms is not None:
+        return mono_ms + offset_ms
+    return wall_ms if wall_ms >= agent.timekeeper.floor_ms else None
+
+
+def _clock(agent: Observed) -> documents.ClockHealth:
+    told = agent.timekeeper.to_dict()
+    del told["boot"]
+    return documents.ClockHealth(**told)
+
+
+def _budget(agent: Observed) -> documents.BudgetHealth | None:
+    told = agent.uplink.to_dict() if agent.uplink else {}
+    budget = told.get("budget")
+    if budget is None:
+        return None
+    del budget["upkeep_bytes"]
+    return documents.BudgetHealth(**budget, thinned=told["thinned"])
 
 
 def _store(agent: Observed) -> documents.StoreHealth:

@@ -88,6 +88,34 @@ class Machine(_Part, frozen=True, kw_only=True):
     rss_bytes: Annotated[int, Meta(ge=0, description="Memory of the agent's main process.")] | None = None
 
 
+class ClockHealth(_Part, frozen=True, kw_only=True):
+    """The wall clock, and why it is not believed."""
+
+    synced: bool
+    why_not: str = ""
+    vouched_by: Annotated[str, Meta(description="`ntp`, a time service, or `rtc`, the box's own clock.")]
+    offset_ms: Annotated[int, Meta(description="UTC less monotonic time of this boot, once known.")] | None = None
+    uncertainty_ms: Annotated[int, Meta(ge=0, description="Of `offset_ms`.")] | None = None
+    steps: Annotated[int, Meta(ge=0, description="How often it was set since the start.")]
+    last_step: str = ""
+
+
+class BudgetHealth(_Part, frozen=True, kw_only=True):
+    """What a link that costs has cost in the day that began `86400 - day_ends_s` ago."""
+
+    metered: Annotated[bool, Meta(description="False: the connection is on a link that is free.")]
+    per_day_bytes: terms.Count
+    used_bytes: terms.Count
+    left_bytes: terms.Count
+    reserve_left_bytes: Annotated[int, Meta(ge=0, description="For alerts, decisions and the ledger alone.")]
+    day_ends_s: terms.Count
+    waits_s: Annotated[
+        dict[str, float],
+        Meta(description="Who is on hold, and for how long: `urgent`, `prediction`, `live`, `backlog`."),
+    ] = {}
+    thinned: Annotated[int, Meta(ge=0, description="Rows dropped and declared since the start.")] = 0
+
+
 class Health(_Document, frozen=True, kw_only=True, tag="health/1"):
     """How the gateway is, twice as often as it expires at the broker. What is in `parts` is for people."""
 
@@ -113,6 +141,8 @@ class Health(_Document, frozen=True, kw_only=True, tag="health/1"):
     workers: list[WorkerHealth]
     machine: Machine
     disk: Disk | None = None
+    clock: ClockHealth | None = None
+    budget: BudgetHealth | None = None
     parts: list[dict[str, Any]] = []
 
 

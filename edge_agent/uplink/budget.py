@@ -37,8 +37,9 @@ class Spender(IntEnum):
     DOCUMENT = 4
 
 
-_AHEAD = {Spender.PREDICTION: 24, Spender.LIVE: 48, Spender.BACKLOG: 0, Spender.DOCUMENT: 48}
-"""How far each may run ahead of an even pace: one part of the day's bytes in so many."""
+_AHEAD = {Spender.PREDICTION: 24, Spender.LIVE: 48, Spender.BACKLOG: 0, Spender.DOCUMENT: 12}
+"""How far each may run ahead of an even pace: one part of the day's bytes in so many. Documents have a bound of
+their own beside."""
 
 
 class Limits(msgspec.Struct, frozen=True):

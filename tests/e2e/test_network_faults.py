@@ -7,8 +7,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edge_agent.contract.documents import Health
 from tests.doubles.mosquitto import Authority, Mosquitto, free_port, password_file
 from tests.doubles.mqtt_peer import MqttPeer
 from tests.doubles.scripted_broker import ScriptedBroker
@@ -127,7 +129,8 @@ def test_a_network_that_comes_back_gets_everything(tmp_path):
 @pytest.mark.slow
 def test_a_link_that_costs_carries_alerts_while_telemetry_is_on_hold(tmp_path):
     budget = 'keepalive_s = 3600\n[uplink.budget]\nper_day = "200kB"\nreserve = "100kB"'
-    with Mosquitto(tmp_path, verbose=False) as broker, MqttPeer(broker.port, "edge/v1/t/s/gw1/up/alert") as peer:
+    topics = [f"edge/v1/t/s/gw1/up/{kind}" for kind in ("alert", "health")]
+    with Mosquitto(tmp_path, verbose=False) as broker, MqttPeer(broker.port, *topics) as peer:
         site = site_text(broker=broker.port, ack="broker", more=SITE)
         site = site.replace(f"port = {broker.port}", f"port = {broker.port}\n{budget}")
         with RunningAgent(tmp_path, site) as agent:
@@ -138,7 +141,11 @@ def test_a_link_that_costs_carries_alerts_while_telemetry_is_on_hold(tmp_path):
             told = agent.wait_for(on_hold, 40, "live telemetry on hold")
             assert "urgent" not in told["uplink"]["budget"]["waits_s"]
             assert told["trouble"] == []
-            peer.wait_for(lambda m: m, 20)
+            peer.wait_for(lambda m: any(x[0] == topics[0] for x in m), 20)
+            health = peer.wait_for(lambda m: [x[1] for x in m if x[0] == topics[1]], 20)
+            budget = msgspec.json.decode(health[0], type=Health).budget
+            assert budget is not None
+            assert (budget.metered, budget.per_day_bytes) == (True, 200_000)
             later = agent.wait_for(lambda s: s["store"]["backlog"]["rows"] >= 5, 30, "telemetry waits on the disk")
             used = later["uplink"]["budget"]["used_bytes"]
             assert 0 < used < 100_000
