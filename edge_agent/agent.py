@@ -334,6 +334,7 @@ class Agent:
         """The store's thread, after each COMMIT."""
         self.committed.add(committed)
         self._memory.write(self.engine.remember())
+        self.timekeeper.keep()
         if self._incident_asked.is_set():
             self._incident_asked.clear()
             self._freeze()

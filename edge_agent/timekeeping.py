@@ -25,7 +25,6 @@ from edge_agent.types import Stamp
 log = logging.getLogger("edge_agent")
 
 _SAVE_NS = 600_000_000_000
-_RETRY_NS = 5_000_000_000
 _BOOTS = 32
 _TRIES = 5
 _TIGHT_NS = 1_000_000
@@ -77,7 +76,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Timekeeper:
-    """`turn` from the main thread, everything else from any."""
+    """`turn` and `close` from the main thread, `keep` from the store's, which alone may wait for the disk."""
 
     def __init__(
         self, clock: WatchedClock, path: Path, vouching: Vouching, *,
@@ -96,6 +95,7 @@ class Timekeeper:
         self._watch = ClockWatch(vouching, self.floor_ms * 1_000_000, lead_ns)
         self._saved_ms = kept.saved_ms
         self._save_due_ns = 0
+        self._unsaved: _Kept | None = None
         self._steps = 0
         self._last_step = ""
         before = [b for b in kept.boots if b.boot != clock.boot]
@@ -125,10 +125,21 @@ class Timekeeper:
             self._alarmed = True
             report(False, f"{self._last_step}; {self._what_now(look)}")
 
+    def keep(self) -> None:
+        """Writes down what is new. A disk that refuses is asked again: meanwhile rows may stay undated, not wrong."""
+        kept = self._unsaved
+        if kept is None:
+            return
+        with suppress(OSError):
+            replace_file(self._path, msgspec.json.encode(kept))
+            if self._unsaved is kept:
+                self._unsaved = None
+
     def close(self) -> None:
         """The next start must not be earlier than this."""
         if self._watch.synced:
-            self._save()
+            self._note()
+            self.keep()
 
     def to_dict(self) -> dict[str, Any]:
         """For status."""
@@ -152,7 +163,7 @@ class Timekeeper:
         if look.lead_ns is not None:
             self._learn(_Boot(self._clock.boot, round(look.lead_ns / 1e6), look.uncertainty_ms))
         if look.synced and mono_ns >= self._save_due_ns:
-            self._save()
+            self._note()
         return look
 
     def _learn(self, boot: _Boot) -> None:
@@ -161,15 +172,11 @@ class Timekeeper:
         self._to_declare.append(_fix(boot))
         self._save_due_ns = 0
 
-    def _save(self) -> None:
-        """A disk that refuses is asked again soon: meanwhile rows may stay undated, and none becomes wrong."""
+    def _note(self) -> None:
         now = self._clock.now()
-        self._save_due_ns = now.mono_ns + _RETRY_NS
+        self._save_due_ns = now.mono_ns + _SAVE_NS
         self._saved_ms = max(self._saved_ms, now.wall_ns // 1_000_000)
-        kept = _Kept(self._saved_ms, tuple(self._boots.values())[-_BOOTS:])
-        with suppress(OSError):
-            replace_file(self._path, msgspec.json.encode(kept))
-            self._save_due_ns = now.mono_ns + _SAVE_NS
+        self._unsaved = _Kept(self._saved_ms, tuple(self._boots.values())[-_BOOTS:])
 
     def _note_step(self, look: Look) -> None:
         self._steps += 1

@@ -61,6 +61,7 @@ class Scene:
         self.writer = open_store(folder / "store", gateway="gw1", quota_bytes=64_000_000, clock=self.clock)
         options = Options(commit_interval_ns=10**9, first_interval_ns=10**9)
         self.store = StoreBody(self.writer, clock=self.clock, describe=lambda _: StreamSpec(), options=options)
+        self.store.on_commit.append(lambda _: self.keeper.keep())
         self.store_thread = threading.Thread(target=self.store.run, daemon=True)
         self.store_thread.start()
         self.engine = new_engine(self.writer.epoch)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from doubles.mosquitto import Mosquitto
 
+from edge_agent import timekeeping
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.clock_watch import Kernel
 from edge_agent.contract import decode
@@ -24,7 +25,9 @@ def mosquitto(tmp_path):
 
 def keeper_of(path, *, wall_s=NOW_S, synced=True, boot="boot-a", vouching="ntp", mono_s=100.0):
     clock = FakeClock(mono_ns=int(mono_s * 1e9), wall_ns=int(wall_s * 1e9), boot=boot)
-    return Timekeeper(clock, path, vouching, kernel=lambda: Kernel(synced, 25), released_s=RELEASED_S)
+    keeper = Timekeeper(clock, path, vouching, kernel=lambda: Kernel(synced, 25), released_s=RELEASED_S)
+    keeper.keep()
+    return keeper
 
 
 def declared(keeper):
@@ -158,9 +161,22 @@ def test_a_disk_that_refuses_is_asked_again(tmp_path):
     path = tmp_path / "not there yet" / "clock.json"
     keeper = keeper_of(path)
     path.parent.mkdir()
-    keeper._clock.advance(6)
-    declared(keeper)
+    keeper.keep()
     assert path.exists()
+
+
+def test_looking_at_the_clock_never_waits_for_the_disk(tmp_path, monkeypatch):
+    def no_disk(*_):
+        raise AssertionError("the main thread writes to the disk")
+
+    monkeypatch.setattr(timekeeping, "replace_file", no_disk)
+    clock = FakeClock(wall_ns=int(NOW_S * 1e9))
+    keeper = Timekeeper(clock, tmp_path / "clock.json", "ntp", kernel=lambda: Kernel(True, 25), released_s=RELEASED_S)
+    for _ in range(100):
+        clock.advance(60)
+        declared(keeper)
+    clock.step_wall(30)
+    declared(keeper)
 
 
 def test_the_kernel_of_this_machine_answers():
