@@ -110,6 +110,14 @@ class Timekeeper:
         known = self._boots.get(boot)
         return None if known is None else known.offset_ms
 
+    def utc_ms(self, now: Stamp) -> int | None:
+        """The time of day, by the monotonic clock where the wall clock is not right; None where nobody knows."""
+        offset_ms = None if now.quality else self.offset_ms(now.boot)
+        if offset_ms is not None:
+            return now.mono_ns // 1_000_000 + offset_ms
+        wall_ms = now.wall_ns // 1_000_000
+        return wall_ms if now.quality or wall_ms >= self.floor_ms else None
+
     def turn(self, declare: Callable[[Sequence[TimeFix]], None], report: Report) -> None:
         """One look at the clocks: new time fixes go to `declare`, steps of a clock that was right to `report`."""
         look = self._look()

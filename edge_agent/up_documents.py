@@ -11,7 +11,7 @@ from edge_agent.control import Observed
 from edge_agent.metrics import Histogram
 from edge_agent.store.database import SQLITE_VERSION
 from edge_agent.store.inspection import wal_of
-from edge_agent.types import ModelRef, Stamp
+from edge_agent.types import ModelRef
 
 
 def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> documents.Health:
@@ -21,7 +21,7 @@ def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> doc
         epoch=agent.writer.epoch,
         start_no=agent.writer.start_no,
         boot=now.boot,
-        t=_utc_ms(agent, now),
+        t=agent.timekeeper.utc_ms(now),
         m=milliseconds(now.mono_ns),
         tq=time_quality(now.quality),
         version=__version__,
@@ -55,7 +55,7 @@ def reported_document(agent: Observed) -> documents.Reported:
         gw=site.agent.gateway,
         epoch=agent.writer.epoch,
         start_no=agent.writer.start_no,
-        t=_utc_ms(agent, now),
+        t=agent.timekeeper.utc_ms(now),
         tq=time_quality(now.quality),
         version=__version__,
         site_sha256=agent.assembly.sha256,
@@ -64,17 +64,6 @@ def reported_document(agent: Observed) -> documents.Reported:
         models={name: _model(package.ref) for name, package in agent.assembly.packages.items()},
         rules={rule: plan.sha256 for rule, plan in agent.assembly.plan.rule_plans.items()},
     )
-
-
-def _utc_ms(agent: Observed, now: Stamp) -> int | None:
-    """By the monotonic clock where the wall clock is not right; None where nobody knows."""
-    wall_ms, mono_ms = milliseconds(now.wall_ns), milliseconds(now.mono_ns)
-    if now.quality:
-        return wall_ms
-    offset_ms = agent.timekeeper.offset_ms(now.boot)
-    if offset_ms is not None:
-        return mono_ms + offset_ms
-    return wall_ms if wall_ms >= agent.timekeeper.floor_ms else None
 
 
 def _clock(agent: Observed) -> documents.ClockHealth:

@@ -104,6 +104,25 @@ def test_a_boot_whose_clock_was_never_right_stays_undated_and_nothing_is_invente
     assert {t - m for t, m, boot in times.values() if boot == "boot-c"} == {OFFSET_MS}
 
 
+def test_the_time_of_day_is_right_as_soon_as_it_was_once_and_never_made_up(tmp_path):
+    scene = Scene(tmp_path, wall_s=0.0)
+    said = []
+
+    def ask():
+        scene.play(2)
+        said.append(scene.keeper.utc_ms(scene.clock.now()))
+
+    ask()
+    scene.set_wall(NOW_S + 2, by_time_service=True)
+    ask()
+    scene.step(-3600)
+    ask()
+    scene.step(31_536_000)
+    ask()
+    scene.close()
+    assert said == [None, *(round((NOW_S + s) * 1e3) for s in (4, 6, 8))]
+
+
 def test_the_floor_is_the_newest_time_that_was_right(tmp_path):
     path = tmp_path / "clock.json"
     keeper_of(path).close()
