@@ -32,6 +32,7 @@ CONFINED = {
     "sqlite3": ("edge_agent/store/", "edge_agent/cli/"),
     "sqlite_utils": ("edge_agent/cli/",),
     "paho": ("edge_agent/links/", "edge_agent/fleet/"),
+    "psycopg": ("edge_agent/fleet/",),
     "serial": ("edge_agent/links/", "firmware_bridge/link.py"),
     "onnxruntime": ("edge_agent/inference/runtimes/",),
     "ai_edge_litert": ("edge_agent/inference/runtimes/",),

@@ -25,6 +25,7 @@ COMMANDS = {
     "infer": "Run a model package once on a file.",
     "replay": "Feed a recorded event log through the engine again.",
     "ports": "Find serial devices, who holds them, and what speaks there.",
+    "fleet": "Take what gateways deliver into PostgreSQL, and prove that it is whole.",
     "version": "Show the versions of the agent and of what it runs on.",
 }
 

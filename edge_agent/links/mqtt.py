@@ -111,6 +111,11 @@ class Session:
         self._owed[info.mid] = self._monotonic()
         return info.mid
 
+    def acknowledge(self, mid: int) -> None:
+        """What that message said is safe; where `owed` is set, the broker keeps it until then."""
+        if self.state == "up":
+            self._client.ack(mid, 1)
+
     def poll(self, timeout_s: float) -> list[LinkEvent]:
         """What happened; waits at most `timeout_s`, less when something comes or somebody calls `wake`."""
         if self.state != "ended" and not self._events:
@@ -153,6 +158,7 @@ class Session:
             clean_session=None if self._v5 else s.session_expiry_s == 0,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
+            manual_ack=s.owed > 0,
         )
         client.max_inflight_messages = 0  # the window is kept here: the library does not read the broker's
         client.on_socket_open = self._on_socket_open
@@ -196,6 +202,8 @@ class Session:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = s.session_expiry_s
         properties.MaximumPacketSize = s.max_body_bytes + _HEADERS
+        if s.owed:
+            properties.ReceiveMaximum = s.owed
         clean = s.session_expiry_s == 0
         self._client.connect(s.host, s.port, keepalive_s, clean_start=clean, properties=properties)
 
@@ -355,13 +363,18 @@ class Session:
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            self._events.append(Dropped("bad_topic", body[:200]))
+            self._drop("bad_topic", body, message)
             return
         if len(body) > self.settings.max_body_bytes:
-            self._events.append(Dropped("too_large", body[:200]))
+            self._drop("too_large", body, message)
             return
         content_type = getattr(message.properties, "ContentType", "") if self._v5 else ""
-        self._events.append(Message(topic, body, message.retain, content_type))
+        self._events.append(Message(topic, body, message.retain, content_type, message.mid))
+
+    def _drop(self, reason: str, body: bytes, message: MQTTMessage) -> None:
+        self._events.append(Dropped(reason, body[:200]))
+        if self.settings.owed and message.qos:
+            self._client.ack(message.mid, message.qos)
 
     def _on_disconnect(self, _c: Client, _u: object, flags: Any, reason: Any, _p: object) -> None:
         if flags.is_disconnect_packet_from_server and reason.value >= 0x80:

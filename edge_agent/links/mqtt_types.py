@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Most publications in flight; the broker's Receive Maximum lowers it."""
     max_body_bytes: int = 65_536
     """Of a message that comes in; larger ones are dropped, on MQTT 5 by the broker already."""
+    owed: int = 0
+    """Not 0: what comes in is acknowledged by `Session.acknowledge` only, and the broker sends no more than so many
+    messages ahead of that (MQTT 5: Receive Maximum)."""
     will: Publication | None = None
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -78,12 +81,13 @@ class Confirmed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message that came for a subscription, within `max_body_bytes`."""
+    """One message that came for a subscription, within `max_body_bytes`. `mid` is what `acknowledge` wants."""
 
     topic: str
     body: bytes
     retained: bool
     content_type: str = ""
+    mid: int = 0
 
 
 class Dropped(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ def leaves(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 LEAVES = dict(leaves())
-WITHOUT_JSON = {("run",)}
+WITHOUT_JSON = {("run",), ("fleet", "ingest")}
 """A daemon has no result; its log is JSON with --log json."""
 
 
