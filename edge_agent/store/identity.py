@@ -47,11 +47,10 @@ def replace_file(path: Path, content: bytes) -> None:
     """The old content or the new, whole, whenever the power goes."""
     beside = path.with_name(path.name + ".new")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
-    try:
-        os.write(handle, content)
+    with os.fdopen(handle, "wb") as file:  # which goes on after a short write, as a disk that fills up makes it
+        file.write(content)
+        file.flush()
         os.fsync(handle)
-    finally:
-        os.close(handle)
     beside.replace(path)
     sync_folder(path.parent)
 

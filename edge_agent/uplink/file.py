@@ -147,13 +147,12 @@ class FileUplink:
     def _confirm(self, name: str, digest: str) -> None:
         """Appends the manifest's line, after a line end of its own where the last one was cut."""
         fd = os.open(self._folder / MANIFEST, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
+        with os.fdopen(fd, "ab") as file:  # which goes on after a short write, as a medium that fills up makes it
             size = os.fstat(fd).st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            os.write(fd, b"\n" * torn + f"{digest}  {name}\n".encode())
+            file.write(b"\n" * torn + f"{digest}  {name}\n".encode())
+            file.flush()
             os.fsync(fd)
-        finally:
-            os.close(fd)
         _sync_folder(self._folder)
 
     def _write_documents(self) -> None:

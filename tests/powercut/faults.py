@@ -22,12 +22,17 @@ from edge_agent.contract.telemetry import StreamSpec
 from edge_agent.decisions import Remembered
 from edge_agent.errors import Retryable
 from edge_agent.memory import Memory
+from edge_agent.ports import Acked
 from edge_agent.store.body import Options, StoreBody
+from edge_agent.store.identity import IDENTITY, read_identity
 from edge_agent.store.opening import open_store
 from edge_agent.store.ranges import Ranges
 from edge_agent.types import Gap, Reading, Record
+from edge_agent.uplink.file import FileUplink
+from tests.powercut.elsewhere import Received, missing, on_medium
 from tests.powercut.recorder import FILLS_UP, KILL, Calls, Inside
-from tests.powercut.verdict import Received, phases, version_of
+from tests.powercut.verdict import phases, version_of
+from tests.powercut.workload import GATEWAY
 from tests.store import effects
 from tests.store.accounting import account
 from tests.store.box import MIN_QUOTA, Box
@@ -36,6 +41,7 @@ EVERY_CALL = Calls.OPEN | Calls.WRITE | Calls.SYNC | Calls.NAME | Calls.SIZE
 ONCE, LASTING = 1, 1 << 40
 FAULTS = {
     "disk fills up": (Calls.WRITE | Calls.SIZE, FILLS_UP, LASTING),
+    "one write is cut short": (Calls.WRITE, FILLS_UP, ONCE),
     "one write finds no room": (Calls.WRITE, errno.ENOSPC, ONCE),
     "one write fails": (Calls.WRITE, errno.EIO, ONCE),
     "all writes fail": (Calls.WRITE, errno.EIO, LASTING),
@@ -54,13 +60,14 @@ class Life:
 
     def __init__(self, data: Path, seed: int, told) -> None:
         self._store = data / "store"
+        self._folder = str(data / "medium")
+        self._seconds = 0.0
         self._memory = Memory(data / "rules.json")
         self._version = version_of(self._memory.read())
         self._clock = FakeClock(wall_ns=effects.WALL0 + seed * 1_000_000_000)
         self._rng = random.Random(seed)
         self._told = told
         self.given: dict[tuple[str, str], int] = {}
-        self.received = Received()
         self.faults: list[str] = []
         self.failed = 0
         """Turns, and starts, in which the disk refused."""
@@ -79,6 +86,7 @@ class Life:
             self.faults.append(f"does not come back: {self._body.failing}")
         self._writer.close()
         self._outbox.close()
+        self._medium.close()
 
     def _open(self, lift) -> None:
         while True:
@@ -99,6 +107,7 @@ class Life:
         )
         self._body.on_commit.append(lambda _: self._told({"epoch": self._writer.epoch, "last": self._writer.last}))
         self._outbox = self._body.outbox()
+        self._medium = FileUplink(self._folder, GATEWAY, self._writer.epoch, monotonic=lambda: self._seconds)
 
     def _turn(self) -> None:
         self._body.put(list(self._effects()))
@@ -129,26 +138,46 @@ class Life:
         except Retryable:
             self.failed += 1
             return
-        self._told({"sent": [row.body.hex() for row in rows]})
-        self._outbox.delivered([(row.prio, row.id) for row in rows])
+        if self._rng.random() < 0.5:
+            self._told({"sent": [row.body.hex() for row in rows]})
+            self._outbox.delivered([(row.prio, row.id) for row in rows])
+        else:
+            self._carry(rows)
+
+    def _carry(self, rows) -> None:
+        """Onto the medium; what it does not take stays in the outbox."""
+        self._seconds += 100
+        self._medium.poll(0)
+        for row in rows:
+            self._medium.send(row)
+        self._seconds += 100
+        for event in self._medium.poll(0) if rows else ():
+            if isinstance(event, Acked):
+                self._told({"carried": [row.body.hex() for row in rows]})
+                self._outbox.delivered(event.rows)
 
 
 class Told:
     """What was promised, as the life told it."""
 
     def __init__(self) -> None:
-        self.received = Received()
+        self.received, self.carried = Received(), Received()
         self.last: dict[str, dict[str, int]] = {}
 
     def __call__(self, promise: dict) -> None:
-        for body in promise.get("sent", ()):
-            self.received.add_message(decode_row(bytes.fromhex(body)))
+        for by, what in ((self.received, "sent"), (self.carried, "carried")):
+            for body in promise.get(what, ()):
+                by.add_message(decode_row(bytes.fromhex(body)))
         if "epoch" in promise:
             self.last[promise["epoch"]] = promise.get("last", {})
 
 
 def judge(data: Path, told: Told, given: dict[tuple[str, str], int]) -> list[str]:
     """After one more start: promised numbers are there, `given` ones exactly, and no number is used twice."""
+    identity = read_identity(data / "store" / IDENTITY)
+    carried = on_medium(data / "medium")
+    unlisted = missing(told.carried, carried)
+    told.received.take(carried)
     box = Box(data / "store", seed=99)
     found = account(data / "store")
     faults = [f"moved aside: {box.writer.found}"] if box.writer.found else []
@@ -168,6 +197,9 @@ def judge(data: Path, told: Told, given: dict[tuple[str, str], int]) -> list[str
     for epoch in found.epochs[1:-1]:
         if epoch not in found.closed and epoch not in told.received.closed:
             faults.append(f"hole: {epoch} was never closed")
+    faults += [f"medium: {hole} was confirmed" for hole in unlisted]
+    if identity is None:
+        faults.append("identity: unreadable")
     if version_of(Memory(data / "rules.json").read()) < 0:
         faults.append("memory: neither the old one nor the new")
     box.close()
@@ -176,7 +208,7 @@ def judge(data: Path, told: Told, given: dict[tuple[str, str], int]) -> list[str
 
 def template(data: Path) -> None:
     """A store whose next commits have to make room."""
-    data.mkdir(parents=True)
+    (data / "medium").mkdir(parents=True)
     box = Box(data / "store", seed=98)
     while box.database_bytes < MIN_QUOTA * 0.9:
         box.commit([*box.telemetry(["press"], 1, 8000), box.decision(200)])

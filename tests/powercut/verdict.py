@@ -1,10 +1,8 @@
 """Does the box that was cut off hold what it had promised? Asked of the real start, on the image of its disk."""
 
 import copy
-import gzip
 import hashlib
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +10,14 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.contract import decode, messages
-from edge_agent.contract.rows import deflate
 from edge_agent.decisions import Remembered
 from edge_agent.memory import Memory
 from edge_agent.store.identity import IDENTITY, read_identity
 from edge_agent.store.opening import asides
 from edge_agent.store.ranges import Ranges
-from edge_agent.uplink.file import MANIFEST
+from tests.powercut.elsewhere import Received, missing, on_medium
 from tests.store.accounting import Account, account
 from tests.store.box import Box
-
-_LISTED = re.compile(rb"([0-9a-f]{64})  ([\w.-]+)\n")
 
 
 class Mark(msgspec.Struct, omit_defaults=True):
@@ -54,24 +49,6 @@ def version_of(remembered: Remembered) -> int:
         return 0
     version = int(next(iter(remembered.phases)).removeprefix("rule-"))
     return version if remembered.phases == phases(version) else -1
-
-
-class Received(Account):
-    """What somebody beside the store holds; a row may come to him many times."""
-
-    def add_row(self, stream, epoch, first, last):
-        self.rows.setdefault((stream, epoch), Ranges()).add(first, last)
-
-    def add_message(self, message):
-        if isinstance(message, messages.Close):
-            self.closed.pop(message.closed, None)
-        super().add_message(message)
-
-    def take(self, other: Account) -> None:
-        for mine, theirs in ((self.rows, other.rows), (self.lost, other.lost)):
-            for key, ranges in theirs.items():
-                mine[key] = Ranges([*mine.get(key, ()), *ranges])
-        self.closed |= other.closed
 
 
 class Truth:
@@ -155,37 +132,10 @@ class Judge:
 
     def _received(self, medium: Path, truth: Truth, found: list[str]) -> Received:
         """What is not the store's any more: at the backend, and on the medium as its manifest names it."""
-        carried = Received()
-        for message in self._on_medium(medium):
-            carried.add_message(message)
-        for key, ranges in truth.carried.rows.items():
-            here = carried.rows.get(key, Ranges())
-            found += [f"medium: {key} {hole} was confirmed" for a, b in ranges for hole in here.holes(a, b)]
+        carried = on_medium(medium, self._files)
+        found += [f"medium: {hole} was confirmed" for hole in missing(truth.carried, carried)]
         carried.take(truth.backend)
         return carried
-
-    def _on_medium(self, medium: Path) -> Iterator[messages.RowMessage]:
-        manifest = medium / MANIFEST
-        for wanted, name in _LISTED.findall(manifest.read_bytes()) if manifest.exists() else ():
-            if wanted.decode() not in self._files:
-                path = medium / name.decode()
-                content = path.read_bytes() if path.exists() else b""
-                if hashlib.sha256(content).hexdigest() != wanted.decode():
-                    continue
-                self._files[wanted.decode()] = list(_messages(content))
-            elif not (medium / name.decode()).exists():
-                continue
-            yield from self._files[wanted.decode()]
-
-
-class _Line(msgspec.Struct):
-    topic: str
-    body: msgspec.Raw
-
-
-def _messages(content: bytes) -> Iterator[messages.RowMessage]:
-    for line in gzip.decompress(content).splitlines():
-        yield decode.decode_row(deflate(bytes(msgspec.json.decode(line, type=_Line).body)))
 
 
 class _Starts:
