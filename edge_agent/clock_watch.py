@@ -17,6 +17,7 @@ Vouching = Literal["ntp", "rtc"]
 """Who says that the wall clock is right: the kernel, which knows whether a time service sets it; or nobody, and the
 box's own clock is believed until it is set between two starts of the box."""
 
+_NO_SERVICE = 'no time service sets it; start one (timedatectl), or say [agent] clock = "rtc"'
 _RTC_UNCERTAINTY_MS = 1000
 _MOST_UNCERTAINTY_MS = 60_000
 
@@ -75,7 +76,7 @@ class ClockWatch:
             return "it shows a time that has passed already"
         if self._vouching == "ntp":
             # where the kernel may not be asked, the floor is all there is
-            return "no time service sets it" if kernel.synced is False else ""
+            return _NO_SERVICE if kernel.synced is False else ""
         if self.lead_ns is not None and self._is_new(lead_ns):
             return "it was set since the start of the box"
         return ""
