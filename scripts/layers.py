@@ -28,11 +28,13 @@ LAYERS: list[list[str]] = [
     ["cli __main__"],
 ]
 """Lowest first. Siblings never import each other, but for those of one text: one idea in several files."""
+CONSUMERS = "edge_agent/contract/consumers/"
+"""Examples to copy into a backend: nothing of the agent imports them, and they import nothing of it."""
 CONFINED = {
-    "sqlite3": ("edge_agent/store/", "edge_agent/cli/"),
+    "sqlite3": ("edge_agent/store/", "edge_agent/cli/", CONSUMERS),
     "sqlite_utils": ("edge_agent/cli/",),
-    "paho": ("edge_agent/links/", "edge_agent/fleet/"),
     "psycopg": ("edge_agent/fleet/",),
+    "paho": ("edge_agent/links/", "edge_agent/fleet/", CONSUMERS),
     "serial": ("edge_agent/links/", "firmware_bridge/link.py"),
     "onnxruntime": ("edge_agent/inference/runtimes/",),
     "ai_edge_litert": ("edge_agent/inference/runtimes/",),

@@ -47,4 +47,6 @@ def test_wheel_holds_types_and_both_packages_and_nothing_of_the_tests(wheel: Pat
     assert "edge_agent/py.typed" in names
     assert "firmware_bridge/session.py" in names
     assert "edge_agent/models/meter-digits/1.0.0/manifest.toml" in names
+    assert "edge_agent/contract/published/asyncapi.json" in names
+    assert "edge_agent/contract/published/schemas/tele-1.schema.json" in names
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
