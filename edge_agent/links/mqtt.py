@@ -9,6 +9,7 @@ connection (queued messages, packet ids) reaches a new one. The outbox is the on
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -254,7 +255,7 @@ class Session:
         if ready & (select.POLLERR | select.POLLHUP):
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
-                self._lose(reasons.failed(self.where, OSError(code, ""), worked=self.state == "up"))
+                self._lose(self._broke(code))
                 return
         if ready & select.POLLIN and self.state == "greeting" and not self._greeted(sock):
             return
@@ -265,6 +266,11 @@ class Session:
         if self.state != "ended":
             self._client.loop_misc()
             self._watch()
+
+    def _broke(self, code: int) -> Lost:
+        if code == errno.ECONNRESET and self.state == "greeting" and self.settings.tls is not None:
+            return self._closed_early()  # the alert that said why went down with the connection
+        return reasons.failed(self.where, OSError(code, ""), worked=self.state == "up")
 
     def _read(self, sock: Any) -> None:
         """What is there, in one go: the library takes one message a call from a client that only listens."""

@@ -1,5 +1,6 @@
 """Rows 9 to 14 of the failure modes: what is wrong with the network has a name and a next step, and costs no row."""
 
+import errno
 import json
 import time
 
@@ -12,6 +13,8 @@ from doubles.tls_portal import REDIRECT, TlsPortal
 from running import GATEWAY, running
 
 from edge_agent.config.site import TlsConfig
+from edge_agent.links.mqtt import Session
+from edge_agent.links.mqtt_types import Settings
 from edge_agent.uplink.body import DEAD_LETTERS
 from edge_agent.uplink.breaks import Breaks
 from edge_agent.uplink.drain import Policy
@@ -116,6 +119,15 @@ def test_row_12_a_network_that_intercepts_tls_is_named_and_gets_not_one_byte(tmp
         assert portal.connects >= 1
         assert bytes(portal.payload) == b""
         assert agent.outbox.waiting() == 3
+
+
+def test_a_tls_broker_that_resets_before_it_says_why_is_asked_for_its_client_certificates():
+    session = object.__new__(Session)
+    session.settings = Settings(host="b", port=8883, client_id="c", tls=TlsConfig())
+    session.where, session.state = "b:8883", "greeting"
+    assert "does it ask for a client certificate" in str(session._broke(errno.ECONNRESET))
+    session.state = "up"
+    assert "see the broker's log" in str(session._broke(errno.ECONNRESET))
 
 
 def test_row_9_three_breaks_in_ten_minutes_are_a_flapping_connection():
