@@ -74,11 +74,6 @@ def flapping_broker(folder: Path):
         yield proxy.port, ""
 
 
-@contextmanager
-def nobody(folder: Path):
-    yield free_port(), ""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "named", "next_step"),
@@ -88,7 +83,6 @@ def nobody(folder: Path):
         (tls_portal, "its issuer is not known here", "a network that intercepts TLS looks the same"),
         (slow_broker, "the broker is slow", "is the broker busy"),
         (flapping_broker, "times in 10 min", "see the broker's log"),
-        (nobody, "nothing listens at", "is the broker running"),
     ],
 )
 def test_sensing_goes_on_and_the_fault_is_named(tmp_path, fault, named, next_step):
