@@ -53,6 +53,7 @@ from edge_agent.supervisor import Supervisor, notify_systemd
 from edge_agent.timekeeping import Timekeeper
 from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
 from edge_agent.up_documents import health_document, reported_document
+from edge_agent.updates import Updates
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.build import make_uplink
 
@@ -126,6 +127,7 @@ class Agent:
             self._event_clock.runner = self.runner
             self.runner.begin_at(self.clock.now())
         self.uplink = self._build_uplink()
+        self.updates = Updates(self.site, self._links, self.engine, clock=self.clock, post=self.news.offer)
         self.control = Control(self)
         self.api = ApiBody(Path(self.site.agent.run_dir) / "agent.sock", self.control.verbs(), self.clock)
 
@@ -258,6 +260,8 @@ class Agent:
             self.uplink.publish_latest(topics.REPORTED, msgspec.json.encode(reported_document(self)))
             supervisor.start(self.uplink)
         supervisor.start(self.api)
+        if self.site.mcu:
+            supervisor.start(self.updates)
         for source in self.sources.values():
             supervisor.start(source)
         sources = ", ".join(self.sources) or "none"
@@ -292,7 +296,7 @@ class Agent:
         left += stop([a.name for a in self.actuators.values()])
         self.store.flush(5.0)
         self.timekeeper.close()
-        left += stop(["uplink", "api", "store"])
+        left += stop(["uplink", "api", self.updates.name, "store"])
         if not {"uplink", "store"} & set(left):
             self._outbox.close()
             self.writer.close()

@@ -25,6 +25,7 @@ from edge_agent.store.writer import Committed, Writer
 from edge_agent.supervisor import Supervisor
 from edge_agent.timekeeping import Timekeeper
 from edge_agent.types import Alert, ClockQuality, Command, Stamp, Value
+from edge_agent.updates import Updates
 from edge_agent.uplink.body import UplinkBody
 
 _COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
@@ -52,6 +53,7 @@ class Observed(Protocol):
     committed: Tally
     backlog: Backlog
     timekeeper: Timekeeper
+    updates: Updates
 
 
 class Tally:
@@ -87,6 +89,7 @@ class Control:
             "ping": lambda _, __: {"version": __version__},
             "latency": lambda _, __: {"counts": self._agent.runner.latency.counts()},
             **{name: self._commander(name) for name in _COMMANDS},
+            **self._agent.updates.verbs(),
         }
 
     def _commander(self, name: str) -> Verb:
@@ -155,6 +158,7 @@ class Control:
             "lanes": [self._lane(name, now.mono_ns) for name in agent.lanes],
             "sources": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.sources],
             "actuators": [agent.health.part(name).to_dict(now.mono_ns) for name in agent.actuators],
+            "mcus": agent.updates.to_list(),
             "store": self._store(),
             "uplink": self._uplink(now.mono_ns),
             "parked": agent.supervisor.parked(),

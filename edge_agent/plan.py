@@ -121,6 +121,7 @@ class SignalPlanner:
         fields = self._plan_fields()
         lanes = self._plan_lanes()
         parts = [s.name for s in self._site.source] + [a.name for a in self._site.actuator] + ["uplink", "store"]
+        parts += [f"{m.name}.firmware" for m in self._site.mcu]
         health = {part: self._define(f"health.{part}", Type.BOOL, ()) for part in dict.fromkeys(parts)}
         rung = self._define("agent.rung", Type.STRING, ())
         windows = self._plan_windows()

@@ -77,6 +77,10 @@ _HINTS = {
     "bad_args": "--help says what it takes",
     "unknown_rule": "edge-agent status --json lists the rules",
     "unknown_alert": "edge-agent status lists the alerts that are raised, with their ids",
+    "rule_raised": "edge-agent status shows why; try again when it is cleared",
+    "busy": "wait until it is done: edge-agent status",
+    "not_lent": "see edge-agent mcu info, and try again",
+    "unknown_mcu": "has the agent been started with this site file? restart it",
     "unknown_verb": "the agent is of another version: edge-agent version",
     "foreign_socket": "look who has made it: ls -l",
 }

@@ -26,6 +26,7 @@ COMMANDS = {
     "replay": "Feed a recorded event log through the engine again.",
     "ports": "Find serial devices, who holds them, and what speaks there.",
     "fleet": "Take what gateways deliver into PostgreSQL, and prove that it is whole.",
+    "mcu": "Look at microcontrollers, set outputs, update their firmware.",
     "version": "Show the versions of the agent and of what it runs on.",
 }
 

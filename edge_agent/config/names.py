@@ -11,7 +11,7 @@ RESERVED = ("agent", "health", "store", "uplink")
 """The agent's own signals and parts: `agent.rung`, `health.<part>`, `health.store`."""
 
 # sources and models give signals named after them; sources and actuators are parts that work or do not (`health.*`)
-_SPACES = (("source", "model", "actuator"), ("signal",), ("rule",))
+_SPACES = (("source", "model", "actuator"), ("signal",), ("rule",), ("mcu",))
 
 
 def head(signal: str) -> str:

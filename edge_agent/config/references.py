@@ -78,6 +78,12 @@ def check_references(tables: Mapping[str, object], known: Known, report: Report)
             target = action.get("set") if isinstance(action, dict) else None
             if isinstance(target, str):
                 _check_target(target, (*path, "actions", i, "set"), actuators, report)
+    for path, element in elements(tables, "mcu"):
+        owner = element.get("source")
+        if isinstance(owner, str) and owner not in known.sources:
+            otherwise = _sources(known.sources)
+            hint = partial(did_you_mean, owner, known.sources, otherwise)
+            report.add((*path, "source"), f"there is no source {shown(owner)}", hint)
     _check_cycles(tables, report)
 
 

@@ -14,6 +14,7 @@ from edge_agent.config.site import (
     AgentConfig,
     BudgetConfig,
     DeliveryConfig,
+    McuConfig,
     ModelConfig,
     RuleConfig,
     SignalConfig,
@@ -111,6 +112,16 @@ def _action(action: ActionConfig) -> Iterator[_Doubt]:
         yield "else_value", "is the same as value", "leave it out"
 
 
+def _mcu(mcu: McuConfig) -> Iterator[_Doubt]:
+    if (mcu.source is None) == (mcu.port is None):
+        hint = "name the source that owns its port; or, where none does, the port"
+        yield "source", "give one of source and port", hint
+    elif mcu.source is None and mcu.health != "answers":
+        yield "health", f"{mcu.health} is seen by a source", 'add source, or write health = "answers"'
+    if mcu.key and not Path(mcu.key).is_absolute():
+        yield "key", *_RELATIVE
+
+
 def _store(store: StoreConfig) -> Iterator[_Doubt]:
     if size_bytes(store.quota) < _LEAST_QUOTA:
         yield "quota", "is too small for a database", 'give at least "1MB"'
@@ -163,6 +174,7 @@ _CHECKS: Final[Mapping[type, Callable[[Any], Iterator[_Doubt]]]] = {
     AgentConfig: _agent,
     BudgetConfig: _budget,
     FieldSpec: _field,
+    McuConfig: _mcu,
     ModelConfig: _model,
     RuleConfig: _rule,
     SignalConfig: _signal,

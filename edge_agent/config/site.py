@@ -190,6 +190,30 @@ class ActuatorConfig(_Strict, frozen=True):
     """An action that is not done by then raises an alert."""
 
 
+class McuConfig(_Strict, frozen=True):
+    """`[[mcu]]`: a microcontroller whose firmware is updated over SMP. firmware_bridge/UPDATE.md."""
+
+    name: Name
+    source: Name | None = None
+    """The serial source that owns the device's port; it pauses while the firmware is looked at or updated."""
+    port: str | None = None
+    """The port, where no source reads it: a stable name such as `/dev/serial/by-id/…`."""
+    baud: Annotated[int, Meta(ge=50, le=4_000_000)] = 115_200
+    """Of `port`; with `source`, the source's own counts."""
+    key: str | None = None
+    """The public key (PEM) that must have signed an image; without it nothing can be flashed."""
+    board: Text = ""
+    """The board that an image must name; empty: any."""
+    group: TopicSegment = "all"
+    """For `mcu flash --group`."""
+    slot: Size | None = None
+    """Of its slot 1; default: as the device says."""
+    health: Literal["answers", "hello", "samples"] = "answers"
+    """What must hold in the health window: it answers over SMP; its source is up; its source gets samples."""
+    window: Annotated[Duration, Meta(extra={"shortest": "1s", "longest": "1h"})] = "30s"
+    """How long a new image is watched before it is confirmed."""
+
+
 class StoreConfig(_Strict, frozen=True):
     """`[store]`."""
 
@@ -267,6 +291,7 @@ class SiteConfig(_Strict, frozen=True):
     model: tuple[ModelConfig, ...] = ()
     rule: tuple[RuleConfig, ...] = ()
     actuator: tuple[ActuatorConfig, ...] = ()
+    mcu: tuple[McuConfig, ...] = ()
     store: StoreConfig = StoreConfig()
     uplink: UplinkConfig = UplinkConfig()
     delivery: DeliveryConfig = DeliveryConfig()

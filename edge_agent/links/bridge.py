@@ -18,7 +18,7 @@ from edge_agent.links.bridge_cursor import CursorsGiven, unpack
 from edge_agent.links.serial import Baud
 from firmware_bridge.commands import checked_value
 from firmware_bridge.errors import CommandRefused
-from firmware_bridge.events import CommandEnded, Cursor, Event
+from firmware_bridge.events import Batch, CommandEnded, Cursor, Event
 from firmware_bridge.link import Link
 from firmware_bridge.messages import Actuator, Value, ValueType
 from firmware_bridge.session import Session, State
@@ -47,6 +47,8 @@ class BridgeLink:
         self._ended: dict[int, CommandEnded | None] = {}
         self._flying: dict[int, int] = {}
         self._listening = False
+        self._lent = ""
+        self._values: dict[int, Value | None] = {}
 
     def attach(self, settings: BridgeSettings, cursor: int | None) -> BridgePort:
         """Opens the port for the one source that reads it. `cursor` counts only for the first session.
@@ -54,6 +56,8 @@ class BridgeLink:
         Raises Retryable when the port cannot be had, Rejected when another source has it.
         """
         with self._changed:
+            if self._lent:
+                raise Retryable(f"{settings.device}: {self._lent}")
             if self._link is not None:
                 raise Rejected(f"{settings.device} already has a source", hint="one source for each device")
             if self._session is None:
@@ -73,6 +77,21 @@ class BridgeLink:
             if link is not None:
                 link.release()
 
+    def lend(self, why: str) -> None:
+        """Closes the port and keeps it closed, for this reason; empty: it may be opened again."""
+        with self._changed:
+            self._lent = why
+            if why and self._link is not None:
+                self._link.close()
+
+    def values(self) -> dict[str, tuple[Value | None, str]]:
+        """The newest value of each of the device's streams, with its unit; empty while none is known."""
+        session = self._session
+        device = session.device if session else None
+        streams = device.streams if device else ()
+        newest = dict(self._values)
+        return {s.name: (newest[i], s.unit) for i, s in enumerate(streams) if s and i in newest}
+
     def start_afresh(self) -> None:
         """Another device is plugged in: what was agreed with the one before means nothing to it."""
         self.detach()
@@ -81,6 +100,7 @@ class BridgeLink:
             self._given = CursorsGiven()
             self._flying.clear()
             self._ended.clear()
+            self._values.clear()
 
     def give(self, cursor: Cursor) -> int:
         """The number that stands for it in the store."""
@@ -99,6 +119,9 @@ class BridgeLink:
 
     def heard(self, events: Sequence[Event]) -> None:
         """After each step: wakes who waits to command, and who waits for a command's end."""
+        for event in events:
+            if isinstance(event, Batch):
+                self._values.update(zip(event.streams, event.values, strict=True))
         ends = [event for event in events if isinstance(event, CommandEnded)]
         listening = self._is_listening()
         if not ends and listening == self._listening:

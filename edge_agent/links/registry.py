@@ -41,6 +41,19 @@ class Links:
         with self._lock:
             return self._bridges.setdefault(device, BridgeLink())
 
+    def lend(self, device: str, why: str) -> None:
+        """Closes the port for its users until `take_back`: they raise Retryable with `why` meanwhile."""
+        with self._lock:
+            serial = self._serial.setdefault(device, SerialLink())
+            bridge = self._bridges.get(device)
+        serial.lend(why)
+        if bridge is not None:
+            bridge.lend(why)
+
+    def take_back(self, device: str) -> None:
+        """Its users may open it again."""
+        self.lend(device, "")
+
     def modbus(self, settings: ModbusSettings) -> ModbusPort:
         """A share of the bus, opened now or shared. Raises as `serial`, and ImportError without the extra."""
         from edge_agent.links.modbus import ModbusBus  # noqa: PLC0415 - an optional extra

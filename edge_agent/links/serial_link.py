@@ -9,7 +9,7 @@ from __future__ import annotations
 from threading import Lock
 from time import monotonic
 
-from edge_agent.errors import Rejected
+from edge_agent.errors import Rejected, Retryable
 from edge_agent.links.answers import Answer, Answers, SetCommand, encode_command, parse_answer
 from edge_agent.links.lines import Check, LineSplitter, append_check, checker
 from edge_agent.links.serial import SerialConnection, SerialSettings
@@ -34,11 +34,14 @@ class SerialLink:
 
     def __init__(self) -> None:
         self._line: _Line | None = None
+        self._lent = ""
         self._lock = Lock()
 
     def join(self, settings: SerialSettings, *, reading: bool) -> SerialPort:
         """Opens the port, or shares the open one. Raises Retryable, or Rejected for users who cannot agree."""
         with self._lock:
+            if self._lent:
+                raise Retryable(f"{settings.device}: {self._lent}")
             line = self._line
             if line is None or line.connection.gone:
                 line = self._line = _Line(settings)
@@ -51,6 +54,14 @@ class SerialLink:
             if reading:
                 line.reader = port
             return port
+
+    def lend(self, why: str) -> None:
+        """Closes the port and keeps it closed, for this reason; empty: it may be opened again."""
+        with self._lock:
+            self._lent = why
+            line = self._line
+        if why and line is not None:
+            line.connection.drop()
 
     def leave(self, port: SerialPort, line: _Line) -> None:
         with self._lock:

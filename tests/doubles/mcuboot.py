@@ -7,7 +7,6 @@ do not answer SMP."""
 from __future__ import annotations
 
 import hashlib
-import os
 import select
 import socket
 import struct
