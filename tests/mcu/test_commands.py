@@ -34,7 +34,8 @@ def test_ping_and_info_say_what_the_device_is(press) -> None:
     assert (done.returncode, json.loads(done.stdout)["answered"]) == (0, 3)
     done = mcu("info", "press", *press[1], "--json")
     told = json.loads(done.stdout)
-    assert [(s["slot"], s["version"], s["active"], s["confirmed"]) for s in told["slots"]] == [(0, "1.0.0", True, True)]
+    (slot,) = told["slots"]
+    assert (slot["slot"], slot["version"], slot["active"], slot["confirmed"]) == (0, "1.0.0", True, True)
     assert (told["bootloader"], told["slot_bytes"], told["buffer_bytes"]) == ("MCUboot", SLOT_BYTES, 1024)
     assert "slot 0  1.0.0  active, confirmed" in mcu("info", *press[1]).stdout
 
@@ -67,7 +68,9 @@ def test_flash_boots_on_trial_and_confirms_and_the_journal_says_who_and_what(pre
         ("missing", "No such file", ""),
     ],
 )
-def test_image_that_may_not_go_there_is_refused_before_a_byte_is_sent(case, reason, remedy, press, keys: Keys, tmp_path):
+def test_image_that_may_not_go_there_is_refused_before_a_byte_is_sent(
+    case, reason, remedy, press, keys: Keys, tmp_path
+):  # fmt: skip
     whole = keys.image("1.2.0").read_bytes()
     path, more = tmp_path / "bad.bin", ()
     if case in ("signature", "board", "no_board", "older", "same", "large"):
