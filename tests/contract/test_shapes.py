@@ -90,3 +90,30 @@ def test_examples_are_those_of_the_contract_page():
     for example in shown:
         message = read(msgspec.json.encode(example))
         assert json.loads(msgspec.json.encode(message)) == example
+
+
+def _parts(schema):
+    """The objects of a schema, by name: the message itself is the empty one."""
+    return {"": schema, **schema.get("$defs", {})}
+
+
+@pytest.mark.parametrize("release", RELEASED, ids=called)
+def test_within_a_major_only_optional_fields_are_added(release):
+    for path in sorted((release / "schemas").glob("*.json")):
+        old, new = (_parts(json.loads(p.read_text("utf-8"))) for p in (path, published.SCHEMAS / path.name))
+        for part, was in old.items():
+            place = f"{release.name} {path.name} {part}"
+            assert part in new, f"{place} is gone"
+            assert new[part].get("required", []) == was.get("required", []), f"{place} requires other fields"
+            for name, field in was.get("properties", {}).items():
+                assert name in new[part]["properties"], f"{place}: {name} is gone"
+                assert _constraints(new[part]["properties"][name]) == _constraints(field), f"{place}: {name} changed"
+
+
+def _constraints(schema):
+    """A schema without its prose."""
+    if isinstance(schema, list):
+        return [_constraints(s) for s in schema]
+    if isinstance(schema, dict):
+        return {key: _constraints(value) for key, value in schema.items() if key not in ("description", "title")}
+    return schema

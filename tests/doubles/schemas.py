@@ -1,6 +1,7 @@
 """The published schemas, asked: does a message hold to the one that it names?"""
 
 import json
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -31,3 +32,23 @@ def assert_valid(body):
     message = message_in(body)
     assert problems(message) == [], message
     return message
+
+
+@pytest.fixture(autouse=True)
+def held_to_the_schemas(monkeypatch):
+    """What gateways send to the demo's backend in a test holds to the schemas: the first hundred of each shape."""
+    from backend_tally import BackendTally
+
+    seen, wrong = Counter(), []
+    take = BackendTally.take
+
+    def checked(tally, topic, body):
+        row = take(tally, topic, body)
+        if row is not None and seen[type(row)] < 100:
+            seen[type(row)] += 1
+            wrong.extend(problems(message_in(body)))
+        return row
+
+    monkeypatch.setattr(BackendTally, "take", checked)
+    yield
+    assert wrong == []
