@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,8 @@ class _Starter:
                 found = "corrupt"
         if found != "missing":
             _set_aside(self._path, found)
+        else:
+            _finish_setting_aside(self._path)
         self._create()
         return self._start(found)
 
@@ -147,6 +150,22 @@ def _set_aside(path: Path, why: str) -> None:
         if found.exists():
             found.rename(found.with_name(f"{found.name}.{why}-{number}"))
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _finish_setting_aside(path: Path) -> None:
+    """A start was cut off when the database had its new name and its -wal had not: to the next database of this name
+    SQLite would apply it."""
+    left = [beside for beside in (wal_of(path), path.with_name(path.name + "-journal")) if beside.exists()]
+    if not left:
+        return
+    newest = [aside.suffix for _, aside in sorted(_asides(path.parent))][-1:]
+    for suffix in chain(newest, (f".stray-{number}" for number in count(1))):
+        moved = {beside: beside.with_name(beside.name + suffix) for beside in left}
+        if not any(name.exists() for name in moved.values()):
+            break
+    for beside, name in moved.items():
+        beside.rename(name)
     sync_folder(path.parent)
 
 

@@ -437,3 +437,31 @@ def test_every_epoch_is_accounted_for_after_many_crashes(tmp_path):
         box.crash()
     box.close()
     assert_epochs_are_dense(account(tmp_path))
+
+
+def test_a_start_cut_off_while_it_moved_a_damaged_store_aside_does_not_take_over_its_wal(tmp_path):
+    """The database had its new name and the -wal had not: SQLite would apply it to the new database."""
+    box = Box(tmp_path)
+    box.commit([*box.telemetry(["old"]), box.decision()])
+    wal = (tmp_path / "store.db-wal").read_bytes()
+    box.close()
+    (tmp_path / "store.db").rename(tmp_path / "store.db.corrupt-1")
+    (tmp_path / "store.db-wal").write_bytes(wal)
+    box.open()
+    assert (tmp_path / "store.db-wal.corrupt-1").read_bytes() == wal
+    assert [row.kind for prio in (0, 1, 2) for row in box.waiting(prio)] == ["ledger"]
+    (closing,) = closings(box)
+    assert (closing.closed, closing.lost) == (box.epochs[0], "missing")
+
+
+def test_wal_without_a_database_is_kept_under_a_name_of_its_own(tmp_path):
+    box = Box(tmp_path)
+    for number in (1, 2):
+        box.commit([box.decision()])
+        wal = (tmp_path / "store.db-wal").read_bytes()
+        box.close()
+        (tmp_path / "store.db").unlink()
+        (tmp_path / "store.db-wal").write_bytes(wal)
+        box.open()
+        assert (tmp_path / f"store.db-wal.stray-{number}").read_bytes() == wal
+        assert box.writer.found == "missing"
