@@ -19,3 +19,5 @@ def posix_device(tmp_path_factory):
     folder = tmp_path_factory.mktemp("posix")
     run("make", "-C", C_DIR, f"BUILD={folder}", "posix")
     return folder / "posix"
+
+from doubles.schemas import held_to_the_schemas  # noqa: E402, F401 - every test of this folder uses it
