@@ -122,9 +122,8 @@ def _refusal(settings: DatabaseSettings, conninfo: str, error: psycopg.Operation
     failed = error.pgconn
     if failed is not None and failed.needs_password:
         return Fatal(f"{where} wants a password: {said}", hint="give --database-password-file")
-    if failed is not None and failed.used_password:
-        return Fatal(f"{where} refuses the password: {said}", hint="check the user and --database-password-file")
-    hint = "check user and database, create them (createdb), and see the server's pg_hba.conf"
+    # no code tells a wrong password from a database that is not there; the server's words do
+    hint = "check the user and --database-password-file; is the database there (createdb)? see pg_hba.conf"
     return Fatal(f"{where} refuses: {said}", hint=hint)
 
 

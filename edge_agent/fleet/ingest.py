@@ -122,10 +122,14 @@ class Ingest:
         session = Session(msgspec.structs.replace(self._settings.broker, subscriptions=(wanted,)))
         try:
             consumer = _Consumer(session, connection, self._writer, self.progress)
+            listens = False
             while not self._stop.is_set():
                 self.progress.turns += 1
                 for event in consumer.turn():
                     self._note(event)
+                if session.subscribed and not listens:
+                    listens = True
+                    self._say_listens()
                 self._report()
         finally:
             session.close()
@@ -141,9 +145,6 @@ class Ingest:
         match event:
             case Connected():
                 self._backoff.connected(self._monotonic())
-                how = f"shared in group {self._settings.group}" if self._verdict.shared else "not shared"
-                resumed = ", the session goes on" if event.session_present else ""
-                _log.info("%s listens at %s, %s%s", self._settings.name, self._where(), how, resumed)
             case Dropped(reason, _):
                 _log.warning("a message from %s was dropped: %s", self._where(), reason)
             case Refused(topic, code):
@@ -151,6 +152,10 @@ class Ingest:
                 raise Retryable(f"the broker at {self._where()} refuses {topic}: 0x{code:02x}", hint=hint)
             case Lost():
                 raise Retryable(event.reason, hint=event.hint)
+
+    def _say_listens(self) -> None:
+        how = f"shared in group {self._settings.group}" if self._verdict.shared else "not shared"
+        _log.info("%s listens at %s, %s", self._settings.name, self._where(), how)
 
     def _where(self) -> str:
         return f"{self._settings.broker.host}:{self._settings.broker.port}"

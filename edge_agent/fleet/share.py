@@ -59,8 +59,11 @@ def try_share(
 
 
 def _echo(session: Session, topic: str, end_s: float, monotonic: Callable[[], float]) -> Verdict:
-    session.publish(Publication(topic, b"{}", expiry_s=60))
+    asked = False
     while (left_s := end_s - monotonic()) > 0:
+        if session.subscribed and not asked:
+            asked = True
+            session.publish(Publication(topic, b"{}", expiry_s=60))
         for event in session.poll(left_s):
             match event:
                 case Message():

@@ -74,6 +74,8 @@ class Session:
         self.state = "dialing"
         """`dialing`, `greeting` (CONNECT is sent), `up` or `ended`."""
         self.window = settings.window
+        self.subscribed = False
+        """The broker has answered for every subscription, be it with a refusal."""
         self._v5 = settings.version == "5"
         self._max_packet_bytes = MOST_PACKET_BYTES
         self._waker = waker or Waker()
@@ -358,6 +360,7 @@ class Session:
         for topic, code in zip(self._asked.pop(mid, []), codes, strict=False):
             if code.value >= 0x80:
                 self._events.append(SubscriptionRefused(topic, code.value))
+        self.subscribed = not self._asked
 
     def _on_publish(self, _c: Client, _u: object, mid: int, reason: Any, _p: object) -> None:
         self._owed.pop(mid, None)

@@ -7,6 +7,7 @@ raised, either nothing of it is there, or `reopen` finds all of it and says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -191,7 +192,14 @@ class Writer:
             write_identity(path, msgspec.structs.replace(identity, damaged=reason))
 
     def close(self) -> None:
-        """After the last commit and when every reader is closed: leaves one file, without a -wal."""
+        """After the last commit and when every reader is closed: leaves one file, without a -wal.
+
+        It notes where every stream ended, so that a last row which somebody takes away meanwhile is missed.
+        """
+        with suppress(Retryable):  # a volume that is full, or gone: the rows themselves still say it
+            if self._rows_since_note and not self._births and self._attempt is None:
+                with self._db.transaction():
+                    self._write_note(tuple(self._newest), self._last, {})
         self._db.close()
         self._lock.close()
 
