@@ -84,6 +84,11 @@ class BridgeLink:
             if why and self._link is not None:
                 self._link.close()
 
+    @property
+    def lent(self) -> str:
+        """Why the port is closed to its source; empty while it is the source's."""
+        return self._lent
+
     def values(self) -> dict[str, tuple[Value | None, str]]:
         """The newest value of each of the device's streams, with its unit; empty while none is known."""
         session = self._session
@@ -199,6 +204,8 @@ class BridgePort:
 
     def step(self, timeout_s: float) -> list[Event]:
         """What happened, after at most `timeout_s`. Raises Retryable once the port is gone."""
+        if self._owner.lent:
+            raise Retryable(f"{self.settings.device}: {self._owner.lent}")
         if not self._link.connected:
             raise _down(self.settings, self._link)
         events = self._link.step(timeout_s)

@@ -63,6 +63,11 @@ class SerialLink:
         if why and line is not None:
             line.connection.drop()
 
+    @property
+    def lent(self) -> str:
+        """Why the port is closed to its users; empty while it is theirs."""
+        return self._lent
+
     def leave(self, port: SerialPort, line: _Line) -> None:
         with self._lock:
             line.users -= 1
@@ -93,7 +98,12 @@ class SerialPort:
 
     def read(self, timeout_s: float, idle_s: float = 0.0) -> bytes:
         """As `SerialConnection.read`; for the one user who joined with `reading`."""
-        return self._line.connection.read(timeout_s, idle_s)
+        try:
+            return self._line.connection.read(timeout_s, idle_s)
+        except Retryable as e:
+            if self._link.lent:
+                raise Retryable(f"{self._line.settings.device}: {self._link.lent}") from e
+            raise
 
     def write(self, line: bytes, timeout_s: float) -> None:
         """As `SerialConnection.write`."""
