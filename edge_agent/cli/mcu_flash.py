@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,12 +22,17 @@ from firmware_bridge.update import Progress
 
 _REPORT_S = 1.0
 _BAR = 24
+_NICE = 10
+_A_CHUNK = 1024
+"""Less than this at the device is what the first request brought there."""
 
 
 def flash(devices: list[Device], path: Path, as_json: bool) -> dict[str, Any]:
     """The document of `mcu flash`: one after the other, none after one that failed. Raises Fatal, before a byte is
     sent, for an image that no device may have."""
     image = _checked(path, devices)
+    # sensors and rules go first
+    os.nice(_NICE)
     results: list[dict[str, Any]] = []
     for device in devices:
         if results and not results[-1]["ok"]:
@@ -161,9 +167,9 @@ class _Teller:
             self.close()
             click.echo(f"{show.safe(self._name)}: {_STAGES[stage]}", err=True)
             return
-        if self._began is None:
+        if self._began is None and progress.offset:
             self._began = now_s, progress.offset
-            if progress.began_at > progress.chunk:
+            if progress.began_at > _A_CHUNK:
                 click.echo(f"{self._name}: goes on at {progress.began_at:,} of {progress.size:,} bytes", err=True)
         if self._bar:
             self._drawn = True

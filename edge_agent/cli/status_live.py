@@ -26,6 +26,7 @@ def live_page(status: Document) -> list[Section]:
         Section("models", [line for lane in status["lanes"] for line in _lane(lane)]),
         Section("sources", [line for s in status["sources"] for line in _source(s, status["engine"]["shed"])]),
         Section("actuators", [_actuator(actuator) for actuator in status["actuators"]]),
+        Section("updates", [_mcu(mcu) for mcu in status["mcus"] if mcu["stage"] or mcu["end"]]),
         Section("store", list(_store(status["store"]))),
         Section("uplink", list(_uplink(status["uplink"], status["store"]["backlog"]))),
     ]
@@ -74,6 +75,16 @@ def _rules(rules: Mapping[str, str]) -> Iterator[Line]:
 def _hold(rule: str, hold: Document) -> Line:
     why = f": {hold['why']}" if hold["why"] else ""
     return Line(rule, "held", "odd", f"neither acts nor alerts for {age(hold['left_s'])} more, by {hold['by']}{why}")
+
+
+def _mcu(mcu: Document) -> Line:
+    if mcu["stage"]:
+        done = f", {mcu['offset']:,} of {mcu['size']:,} bytes" if mcu["stage"] == "upload" else ""
+        what = f"to {mcu['version']} " if mcu["version"] else ""
+        return Line(mcu["name"], mcu["stage"], "odd", f"{what}by {mcu['by']}{done}")
+    tone = "good" if mcu["end"] == "confirmed" else "odd" if mcu["end"] == "refused" else "bad"
+    why = f": {mcu['reason']}" if mcu["reason"] else ""
+    return Line(mcu["name"], mcu["end"], tone, f"{mcu['version']}, {ago(mcu['ended_s'])}{why}")
 
 
 def _lane(lane: Document) -> Iterator[Line]:

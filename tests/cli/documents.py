@@ -49,6 +49,14 @@ TROUBLE: dict[str, Any] = {
         {"name": "press", "up": True, "counts": {"done": 7, "retries": 2}, "since_s": 100.0},
         {"name": "lamp", "up": False, "counts": {"failed": 1}, "since_s": 400.0, "reason": "no answer"},
     ],
+    "mcus": [
+        {"name": "press", "stage": "upload", "by": "uid 1000", "version": "1.3.0", "offset": 40_960, "size": 200_672,
+         "end": "", "reason": "", "ended_s": None},
+        {"name": "lathe", "stage": "", "by": "uid 0", "version": "1.3.0", "offset": 0, "size": 0, "end": "reverted",
+         "reason": "source lathe gets no samples", "ended_s": 64.0},
+        {"name": "saw", "stage": "", "by": "", "version": "", "offset": 0, "size": 0, "end": "", "reason": "",
+         "ended_s": None},
+    ],
     "store": {"failing": "", "commits": 9000, "rows": 9400, "readings": 540_000, "body_bytes": 10_000_000,
               "newest": [1, 2, 3], "file_bytes": 12_400_000, "quota_bytes": 1_000_000_000,
               "backlog": {"rows": 340, "oldest_s": 3700.0, "gone_in_s": 95.0}},
@@ -72,6 +80,7 @@ HEALTHY: dict[str, Any] = {
     "sources": [{**TROUBLE["sources"][0], "counts": {"opened": 1, "items": 5400}, "quarantine": []}],
     "engine": {**TROUBLE["engine"], "shed": {}},
     "actuators": TROUBLE["actuators"][:1],
+    "mcus": [],
     "uplink": {**TROUBLE["uplink"], "up": True, "connected": True, "reason": "", "in_flight": 1, "refused": 0},
     "store": {**TROUBLE["store"], "backlog": {"rows": 1, "oldest_s": 0.4, "gone_in_s": 0.2}},
 }

@@ -152,22 +152,28 @@ def test_one_then_rest_stops_at_the_first_that_fails(plug, keys, gateway) -> Non
 
 
 def test_rules_are_as_quick_during_an_update_as_before_it(plug, keys, gateway) -> None:
-    """Medians of block p99s; the bound is P1's where the machine is quiet, and leaves room for one that is not."""
-    press, _ = plug("press", noise=5e-4), plug("saw", rate_hz=200.0)
+    """Medians of block p99s. The other phase has the same upload beside the agent, to a device that is none of its:
+    what is left is what the update costs the agent, and not what an emulated device costs a small machine."""
+    press, _, other = plug("press", noise=5e-4), plug("saw", rate_hz=200.0), plug("other", noise=5e-4)
     more = '\n[[rule]]\nid = "warm"\nwhen = "saw.temp > 25"\nfor = "0s"\nalert = false\nlatch = true\n'
     agent = gateway("press", "saw", more=more, window="6s")
     image = keys.image("1.1.0", size=200_000, name="large.bin")
-    before = blocks(agent, 6)
-    done = subprocess.Popen(argv("flash", image, "press", "--site", agent.site), stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, cwd=ROOT)  # fmt: skip
-    wait_until(lambda: press.device.written > 1000, 30, "the upload runs")
-    during = blocks(agent, 6)
-    assert press.device.written < len(image.read_bytes())
+    quiet = blocks(agent, 6)
+    beside = during_upload(agent, other, "flash", image, "--port", other.path, "--key", keys.public)
+    through = during_upload(agent, press, "flash", image, "press", "--site", agent.site)
+    quiet_ms, beside_ms, through_ms = map(statistics.median, (quiet, beside, through))
+    print(f"rule p99: quiet {quiet_ms:.2f} ms, upload beside {beside_ms:.2f} ms, update {through_ms:.2f} ms")
+    assert through_ms < max(2 * beside_ms, beside_ms + 5)
+
+
+def during_upload(agent: RunningAgent, plugged, *words: str | Path) -> list[float]:
+    done = subprocess.Popen(argv(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    wait_until(lambda: plugged.device.written > 1000, 30, "the upload runs")
+    found = blocks(agent, 6)
+    assert plugged.device.written < 200_000
     done.kill()
     done.wait()
-    healthy_ms, update_ms = statistics.median(before), statistics.median(during)
-    print(f"rule p99, median of blocks: healthy {healthy_ms:.2f} ms, during the update {update_ms:.2f} ms")
-    assert update_ms < max(3 * healthy_ms, healthy_ms + 10)
+    return found
 
 
 def blocks(agent: RunningAgent, count: int) -> list[float]:
