@@ -18,13 +18,13 @@ join edge.series s using (tenant, site, gateway, epoch, stream)
 
 NEW_SEGMENTS: LiteralString = """
 insert into edge.segment (series, seq0, n, h, boot, tq)
-select * from unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::text[], %s::text[])
+select * from unnest(%b::bigint[], %b::bigint[], %b::int[], %b::bigint[], %b::text[], %b::text[])
 on conflict do nothing
 returning series, seq0
 """
 FIND_SEGMENTS: LiteralString = """
 select s.series, s.seq0, s.n, s.h
-from unnest(%s::bigint[], %s::bigint[]) as u (series, seq0) join edge.segment s using (series, seq0)
+from unnest(%b::bigint[], %b::bigint[]) as u (series, seq0) join edge.segment s using (series, seq0)
 """
 CUTTING: LiteralString = """
 select u.series, u.seq0
@@ -37,15 +37,15 @@ where exists (
 
 NEW_READINGS: LiteralString = """
 insert into edge.reading (series, seq, t, m, fields, quality)
-select series, seq, to_timestamp(t / 1000.0), m, fields, quality
-from unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::jsonb[], %s::jsonb[])
+select series, seq, to_timestamp(t / 1000.0), m, fields::jsonb, quality::jsonb
+from unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[])
     as u (series, seq, t, m, fields, quality)
 on conflict do nothing
 """
 NEW_EVENTS: LiteralString = """
 insert into edge.event (series, seq, kind, t, m, body)
-select series, seq, kind, to_timestamp(t / 1000.0), m, body
-from unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::jsonb[])
+select series, seq, kind, to_timestamp(t / 1000.0), m, body::jsonb
+from unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[])
     as u (series, seq, kind, t, m, body)
 on conflict do nothing
 """

@@ -6,8 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from cli.command import argv, environment
-
+from tests.cli.command import argv, environment
 from tests.e2e.harness import wait_until
 
 
@@ -25,6 +24,11 @@ class RunningIngest:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(self._argv, stdout=log, stderr=log, env=environment())
         return self
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
 
     def said(self, text: str, times: int = 1) -> bool:
         """Whether its log has this so often."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.command import edge_agent
 
+from tests.cli.command import edge_agent
 from tests.doubles.mosquitto import Mosquitto
 from tests.doubles.postgres import Postgres
 from tests.e2e.harness import RunningAgent, site_text, wait_until

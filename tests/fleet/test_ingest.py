@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import paho.mqtt.client as mqtt
 import pytest
-from cli.command import edge_agent
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.contract import messages
 from edge_agent.fleet.intake import Delivery
+from tests.cli.command import edge_agent
 from tests.doubles.mosquitto import Mosquitto, free_port
 from tests.doubles.postgres import PASSWORD, Postgres
 from tests.e2e.harness import wait_until
