@@ -119,11 +119,7 @@ static int fails(enum call call, const char *path, size_t *length) {
   return 1;
 }
 
-void powercut_mark(const char *text, size_t length) {
-  begin();
-  put(MARK, 0, 0, text, length, "", 0);
-  end();
-}
+void powercut_mark(const char *text, size_t length) { begin(); put(MARK, 0, 0, text, length, "", 0); end(); }
 
 /* -- opening ----------------------------------------------------------------------------------------------------- */
 
@@ -163,7 +159,6 @@ int open(const char *path, int flags, ...) { MODE(flags) return open_it(AT_FDCWD
 int open64(const char *path, int flags, ...) { MODE(flags) return open_it(AT_FDCWD, path, flags | O_LARGEFILE, mode); }
 int openat(int at, const char *path, int flags, ...) { MODE(flags) return open_it(at, path, flags, mode); }
 int openat64(int at, const char *path, int flags, ...) { MODE(flags) return open_it(at, path, flags | O_LARGEFILE, mode); }
-int creat(const char *path, mode_t mode) { return open_it(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 
 int close(int fd) {
   begin();
@@ -231,29 +226,23 @@ ssize_t write(int fd, const void *data, size_t length) {
   return done;
 }
 
-/* Piece by piece, as `write`: nobody may rely on a vector being written whole. */
-ssize_t writev(int fd, const struct iovec *parts, int count) {
+/* Piece by piece: nobody may rely on a vector being written whole. An offset of -1 is where the descriptor stands. */
+static ssize_t pieces(int fd, const struct iovec *parts, int count, off_t offset) {
   ssize_t sum = 0;
-  if (!known(fd)) return syscall(SYS_writev, fd, parts, count);
   for (int i = 0; i < count; i++) {
-    ssize_t done = write(fd, parts[i].iov_base, parts[i].iov_len);
+    const struct iovec *p = parts + i;
+    ssize_t done = offset < 0 ? write(fd, p->iov_base, p->iov_len) : pwrite_it(fd, p->iov_base, p->iov_len, offset + sum);
     if (done < 0) return sum ? sum : -1;
     sum += done;
-    if ((size_t)done < parts[i].iov_len) break;
+    if ((size_t)done < p->iov_len) break;
   }
   return sum;
 }
 
-ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
-  ssize_t sum = 0;
-  for (int i = 0; i < count; i++) {
-    ssize_t done = pwrite_it(fd, parts[i].iov_base, parts[i].iov_len, offset + sum);
-    if (done < 0) return sum ? sum : -1;
-    sum += done;
-    if ((size_t)done < parts[i].iov_len) break;
-  }
-  return sum;
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+  return known(fd) ? pieces(fd, parts, count, -1) : syscall(SYS_writev, fd, parts, count);
 }
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) { return pieces(fd, parts, count, offset); }
 
 static int resize(int fd, off_t size) {
   const char *path = known(fd);
@@ -359,11 +348,5 @@ int renameat(int at, const char *from, int to_at, const char *to) {
   refuse_at(at, from);
   return (int)syscall(SYS_renameat, at, from, to_at, to);
 }
-int unlinkat(int at, const char *path, int flags) {
-  refuse_at(at, path);
-  return (int)syscall(SYS_unlinkat, at, path, flags);
-}
-int mkdirat(int at, const char *path, mode_t mode) {
-  refuse_at(at, path);
-  return (int)syscall(SYS_mkdirat, at, path, mode);
-}
+int unlinkat(int at, const char *path, int flags) { refuse_at(at, path); return (int)syscall(SYS_unlinkat, at, path, flags); }
+int mkdirat(int at, const char *path, mode_t mode) { refuse_at(at, path); return (int)syscall(SYS_mkdirat, at, path, mode); }

@@ -28,7 +28,7 @@ class Mark(msgspec.Struct, omit_defaults=True):
     number: int = 0
     cursor: int = 0
     bodies: list[bytes] = []
-    lost: list[tuple[str, str, int, int]] = []
+    highest: dict[str, int] = {}
     last: dict[str, int] = {}
     rows: list[tuple[int, int]] = []
     messages: list[bytes] = []
@@ -58,7 +58,8 @@ class Truth:
         self.starts: dict[str, int] = {}
         self.last: dict[str, dict[str, int]] = {}
         self.given: set[bytes] = set()
-        self.declared: dict[tuple[str, str], Ranges] = {}
+        self.highest: dict[str, dict[str, int]] = {}
+        """By epoch and stream: the highest number that was handed out."""
         self.cursors = {0}
         """The place of the device that is committed, and the one that may be."""
         self.versions = {0}
@@ -80,8 +81,7 @@ class Truth:
                 self.cursors = {mark.cursor}
             case "give":
                 self.given.update(mark.bodies)
-                for stream, epoch, first, last in mark.lost:
-                    self.declared.setdefault((stream, epoch), Ranges()).add(first, last)
+                self.highest[mark.epoch] = mark.highest
                 self.cursors.add(mark.cursor)
             case "done":
                 self.last[mark.epoch] = mark.last
@@ -209,6 +209,9 @@ class _Starts:
                 self._found.append(f"hole: {epoch} was never closed")
                 continue
             last = closed[epoch].last
+            if (handed_out := self._truth.highest.get(epoch)) is not None:
+                beyond = [(s, n) for s, n in last.items() if s != "ledger" and n > handed_out.get(s, -1)]
+                self._found += [f"ghost: {stream} of {epoch} ends at {n}" for stream, n in beyond]
             for stream in found.streams(epoch) | self._elsewhere.streams(epoch) | last.keys():
                 whole = list(self._whole(found, stream, epoch))
                 if whole != [(0, last.get(stream))]:

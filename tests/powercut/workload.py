@@ -58,7 +58,7 @@ class Life(Box):
                 "give",
                 epoch=self.epoch,
                 bodies=[digest(draft.body) for draft in drafts],
-                lost=[(stream, self.epoch, first, last) for stream, first, last, _ in lost],
+                highest={stream: n for (stream, epoch), n in self.given.items() if epoch == self.epoch},
                 cursor=self._cursor,
             )
         )
