@@ -54,8 +54,9 @@ def build(folder: Path) -> Path:
     if not sys.platform.startswith("linux") or sys.maxsize < 2**32:
         pytest.skip("the power-cut recorder is for 64-bit Linux")
     compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the power-cut recorder: apt-get install gcc libc6-dev")
+    headers = [compiler or "gcc", "-fsyntax-only", "-include", "stdio.h", "-x", "c", "/dev/null"]
+    if compiler is None or subprocess.run(headers, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no C compiler, or no headers, for the power-cut recorder: apt-get install gcc libc6-dev")
     library = folder / "recorder.so"
     subprocess.run(
         [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", library, SOURCE, "-lpthread"],
