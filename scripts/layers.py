@@ -23,7 +23,7 @@ LAYERS: list[list[str]] = [
     ["sources", "inference", "actuators", "store", "uplink"],
     ["engine plan decisions alerts lane_state model_input signal_table"],
     ["supervisor api runner inbox source_body event_log"],
-    ["drill", "fleet", "packages"],
+    ["drill", "fleet", "packages", "commands"],
     ["agent assembly drivers context control narrator memory updates timekeeping up_documents"],
     ["cli __main__"],
 ]
@@ -33,6 +33,7 @@ CONSUMERS = "edge_agent/contract/consumers/"
 CONFINED = {
     "sqlite3": ("edge_agent/store/", "edge_agent/cli/", CONSUMERS),
     "sqlite_utils": ("edge_agent/cli/",),
+    "cryptography": ("edge_agent/commands/",),
     "psycopg": ("edge_agent/fleet/",),
     "paho": ("edge_agent/links/", "edge_agent/fleet/", CONSUMERS),
     "serial": ("edge_agent/links/", "firmware_bridge/link.py"),

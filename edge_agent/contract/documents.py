@@ -161,3 +161,4 @@ class Reported(_Document, frozen=True, kw_only=True, tag="reported/1"):
     models: Annotated[dict[terms.Name, Model], Meta(description="By lane.")]
     rules: Annotated[dict[terms.Name, terms.Sha256], Meta(description="By rule: the hash of its text and options.")]
     desired: Annotated[int, Meta(ge=0, description="Version of the desired state that it follows.")] | None = None
+    desired_refused: Annotated[str, Meta(description="Why the desired state that came was refused, as a whole.")] = ""

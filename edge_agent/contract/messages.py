@@ -246,18 +246,23 @@ class Ack(_Message, frozen=True, kw_only=True, tag="ack/1"):
 
 
 class Cmd(_Message, frozen=True, kw_only=True, tag="cmd/1"):
-    """A command to one gateway. Signed, counted, expiring, never retained."""
+    """A command to one gateway. Signed, counted, expiring, never retained.
+
+    `sig` is the last field and covers every byte of the text before `,"sig"`.
+    """
 
     id: terms.CommandId
     gw: terms.GatewayId
-    name: Annotated[str, Meta(description="What to do, as in the topic.")]
+    tenant: terms.TopicName = "default"
+    site: terms.TopicName = "default"
+    name: Annotated[str, Meta(description="What to do; in the topic with `-` for every dot.")]
     args: dict[str, Any]
     issued: terms.UtcMs
     expires: terms.UtcMs
-    counter: Annotated[int, Meta(ge=0, description="Grows with every command of a role.")]
+    counter: Annotated[int, Meta(ge=0, description="Grows with every command that a key signs.")]
     role: Annotated[str, Meta(description="In whose name: decides which key must have signed, and what is allowed.")]
     reply: Annotated[str, Meta(description="Where the result goes, under the gateway's topic: `up/cmd`.")]
-    sig: Annotated[str, Meta(description="`ed25519:` and the signature.")]
+    sig: Annotated[str, Meta(description="`ed25519:` and the signature of the text before `,\"sig\"`, in base64.")]
 
 
 class CmdResult(_Message, frozen=True, kw_only=True, tag="cmd_result/1"):
@@ -267,6 +272,7 @@ class CmdResult(_Message, frozen=True, kw_only=True, tag="cmd_result/1"):
     state: terms.CommandState
     code: Annotated[str, Meta(description="Empty while nothing is to be said.")]
     t: terms.UtcMs | None
+    why: Annotated[str, Meta(description="For people; only to who signed the command.")] = ""
 
 
 LedgerMessage = GapMessage | Close | TimeFix

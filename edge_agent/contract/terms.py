@@ -30,6 +30,7 @@ _SCHEMA_NAME = r"^[a-z][a-z0-9_]*/[0-9]+$"
 # who, and which numbers
 
 GatewayId = Annotated[str, _text("The gateway, as in the topic.", pattern=r"^[a-z0-9_-]{1,64}$")]
+TopicName = Annotated[str, _text("A tenant or a site, as in the topic.", pattern=r"^[a-z0-9_-]{1,64}$")]
 StreamId = Annotated[
     str, _text("The stream that the number is of. Streams beside telemetry have reserved names: `ledger`, "
                "`decision`, `alert`, `infer-<lane>`.", minLength=1, maxLength=128),
