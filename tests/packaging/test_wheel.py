@@ -46,6 +46,7 @@ def test_wheel_holds_types_and_both_packages_and_nothing_of_the_tests(wheel: Pat
     names = zipfile.ZipFile(wheel).namelist()
     assert "edge_agent/py.typed" in names
     assert "firmware_bridge/session.py" in names
+    assert "edge_agent/fleet/migrations/0001_tables.sql" in names
     assert "edge_agent/models/meter-digits/1.0.0/manifest.toml" in names
     assert "edge_agent/contract/published/asyncapi.json" in names
     assert "edge_agent/contract/published/schemas/tele-1.schema.json" in names

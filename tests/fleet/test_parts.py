@@ -1,0 +1,113 @@
+"""Parts of the ingest without broker and database: what it reads, what it acknowledges, when it gives up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.contract.rows import deflate
+from edge_agent.fleet.acks import Acks, coalesced
+from edge_agent.fleet.commit import Outcome
+from edge_agent.fleet.intake import Delivery, Segment, Series, read_message
+from edge_agent.fleet.watchdog import Watchdog
+from edge_agent.uplink.ack import MAX_BYTES, decode_ack
+from tests.fleet.rows import EPOCH, GATEWAY, tele
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+known = st.sampled_from(["gw", "boot", "t0", "m0", "t", "m", "tq", "seg", "stream", "seq", "gap", "last", "h"])
+schemas = st.sampled_from(["tele/1", "gap/1", "close/1", "time_fix/1", "infer/1", "decision/1", "alert/1", "new/1"])
+documents = st.builds(
+    lambda fields, schema, names: {**fields, "schema": schema, **names},
+    st.dictionaries(known, json_values, max_size=12),
+    schemas,
+    st.sampled_from([{}, {"gw": "gw1", "epoch": EPOCH, "stream": "x"}]),
+)
+kinds = st.sampled_from(["tele/all", "ledger", "alert", "state", "health", "infer/x", "cmd/1", "media/x", "x/y", ""])
+
+
+@settings(max_examples=400, deadline=None)
+@given(kinds, st.binary(max_size=80) | documents.map(lambda d: deflate(msgspec.json.encode(d))))
+def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
+    delivery = read_message(f"edge/v1/t/s/gw1/up/{kind}", body)
+    assert isinstance(delivery, Delivery)
+    for series, seq in delivery.dead.claims if delivery.dead else ():
+        assert (series.gateway, seq >= 0) == ("gw1", True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_row_with_one_byte_changed_is_refused_or_means_the_same(at: int, byte: int) -> None:
+    whole = tele(0, 20)
+    body = bytearray(whole.body)
+    body[at % len(body)] = byte
+    changed = read_message(whole.topic, bytes(body))
+    assert changed.dead is not None or changed.segments == whole.segments
+
+
+def test_topic_that_is_not_of_the_contract_is_a_dead_letter() -> None:
+    for topic in ("edge/v1/t/s/gw1/down/ack", "edge/v2/t/s/gw1/up/tele", "x", "edge/v1/T/s/gw1/up/tele"):
+        dead = read_message(topic, b"").dead
+        assert dead is not None
+        assert dead.code == "topic"
+
+
+def segment(seq0: int, n: int, stream: str = "press") -> Segment:
+    return Segment(Series("t", "s", "gw1", EPOCH, stream), seq0, n, 0, "b", "synced")
+
+
+def taken(acks: Acks) -> list[bytes]:
+    bodies = []
+    while (message := acks.take()) is not None:
+        assert message[0] == GATEWAY.down("ack")
+        bodies.append(message[1])
+    return bodies
+
+
+def test_ranges_of_several_batches_go_out_as_one() -> None:
+    acks = Acks()
+    acks.add(Outcome(held=[segment(100, 50), segment(0, 50)]))
+    acks.add(Outcome(held=[segment(50, 50), segment(200, 1)], rejected=[(segment(7, 1, "x").series, 7, "schema")]))
+    (body,) = taken(acks)
+    ack = decode_ack(body)
+    assert (ack.epoch, ack.have) == (EPOCH, {"press": ((0, 149), (200, 200))})
+    assert ack.reject == (("x", 7, "schema"),)
+
+
+def test_many_ranges_and_rejects_go_out_in_messages_that_a_gateway_takes() -> None:
+    acks = Acks()
+    held = [segment(2 * i, 1, f"a-stream-with-quite-a-long-name-{s}") for s in range(20) for i in range(300)]
+    rejected = [(segment(0, 1, "another-stream").series, i, "unstorable") for i in range(3000)]
+    acks.add(Outcome(held=held, rejected=rejected))
+    bodies = taken(acks)
+    assert max(map(len, bodies)) <= MAX_BYTES
+    decoded = [decode_ack(body) for body in bodies]
+    assert sum(len(ranges) for ack in decoded for ranges in ack.have.values()) == len(held)
+    assert sum(len(ack.reject) for ack in decoded) == len(rejected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)).map(lambda r: (r[0], r[0] + r[1]))))
+def test_coalesced_ranges_are_the_same_numbers_ascending_and_apart(ranges: list[tuple[int, int]]) -> None:
+    out = list(coalesced(ranges))
+    numbers = {n for a, b in ranges for n in range(a, b + 1)}
+    assert {n for a, b in out for n in range(a, b + 1)} == numbers
+    assert all(a <= b for a, b in out)
+    assert all(second[0] > first[1] + 1 for first, second in pairwise(out))
+
+
+@pytest.mark.parametrize("turning", [True, False])
+def test_watchdog_ends_a_process_that_does_not_turn_and_no_other(turning: bool) -> None:
+    turns = [0]
+    ended: list[int] = []
+    dog = Watchdog(lambda: turns[0], hung_s=10, end=ended.append)
+    for _ in range(11):
+        turns[0] += turning
+        dog.tick()
+    assert bool(ended) is not turning
