@@ -73,15 +73,15 @@ def view_store(directory: Path, *, recent: int = 10) -> StoreView:
     Raises Retryable where there is no store or it cannot be read, Fatal for one that is not ours or newer.
     """
     path = directory / DATABASE
-    with _opened(path) as (db, how):
+    with opened(path) as (db, how):
         note = recover(db)
         return StoreView(
             opened=how,
             sqlite=str(db.one("SELECT sqlite_version()")),
-            database_bytes=_size(path),
-            wal_bytes=_size(wal_of(path)),
+            database_bytes=bytes_of(path),
+            wal_bytes=bytes_of(wal_of(path)),
             aside=[found.name for found in asides(directory)],
-            priorities=[_priority(db, prio, note) for prio in PRIORITIES],
+            priorities=[priority_view(db, prio, note) for prio in PRIORITIES],
             last=note.last,
             epochs=[
                 EpochView(*row)
@@ -95,13 +95,18 @@ def view_store(directory: Path, *, recent: int = 10) -> StoreView:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Database, str]]:
+def opened(path: Path) -> Iterator[tuple[Database, str]]:
+    """A connection that can change nothing, and how: `read-only`, or `immutable` where no agent runs and the folder
+    may not be written to.
+
+    Raises Retryable where there is nothing or it cannot be read, Fatal for a file that is not ours or newer.
+    """
     if not path.exists():
         raise Retryable(f"there is no store at {path}", hint="check agent.data_dir, and that the agent has run once")
     try:
         db, how = _ours(path, immutable=False), "read-only"
     except Retryable:
-        if _size(wal_of(path)):
+        if bytes_of(wal_of(path)):
             raise
         db, how = _ours(path, immutable=True), "immutable"
     try:
@@ -128,7 +133,7 @@ def _check_ours(db: Database) -> None:
         raise Fatal(f"{db.path} is of a newer agent (schema {version})", hint="use that agent's own command")
 
 
-def _priority(db: Database, prio: int, note: Note) -> PriorityView:
+def priority_view(db: Database, prio: int, note: Note) -> PriorityView:
     table = ROW_TABLES[prio]
     rows, readings, oldest, newest = db.query(f"SELECT count(*), total(n), min(id), max(id) FROM {table}")[0]  # noqa: S608
     waiting_rows = waiting_readings = 0
@@ -187,7 +192,8 @@ def _gaps(db: Database, limit: int) -> Iterator[GapView]:
                 yield GapView(stream, epoch, first, last - first + 1, reason)
 
 
-def _size(path: Path) -> int:
+def bytes_of(path: Path) -> int:
+    """0 where there is no such file."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

@@ -1,0 +1,16 @@
+"""`edge-agent store`: the database of an agent, looked at, checked, exported, made smaller, salvaged."""
+
+from __future__ import annotations
+
+import click
+
+from edge_agent.cli import store_check, store_compact, store_export, store_stats
+
+
+@click.group("store")
+def command() -> None:
+    """Look after the database: beside a running agent, or without one."""
+
+
+for _part in (store_stats, store_check, store_export, store_compact):
+    command.add_command(_part.command)

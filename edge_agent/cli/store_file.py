@@ -1,0 +1,40 @@
+"""Which store a command is about: the one of a site, or any file that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_agent.cli import show
+from edge_agent.cli.whereabouts import whereabouts
+from edge_agent.errors import ExitCode, Fatal, Retryable
+
+data_dir_option: Callable[[Any], Any] = click.option(
+    "--data-dir", type=show.PATH, help="Where the data is; default: as SITE says."
+)
+file_option: Callable[[Any], Any] = click.option(
+    "--file", "file", type=show.PATH, help="Any other store file, such as one that was set aside."
+)
+
+
+def store_file(site: Path | None, data_dir: Path | None, file: Path | None = None) -> Path:
+    """Raises Fatal where the site file does not tell."""
+    from edge_agent.store.opening import DATABASE
+
+    return file or whereabouts(site, None, data_dir).store / DATABASE
+
+
+@contextmanager
+def there(path: Path) -> Iterator[None]:
+    """What is not there is an exit code of its own."""
+    try:
+        yield
+    except (Retryable, OSError) as e:
+        if path.exists():
+            raise
+        hint = e.hint if isinstance(e, Retryable) else ""
+        raise Fatal(f"there is no store at {path}", hint=hint, exit_code=ExitCode.NOT_THERE) from e
