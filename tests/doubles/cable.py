@@ -1,5 +1,6 @@
 """A network of two machines with a cable that can be cut: the far one is a network namespace with a broker in it."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -12,6 +13,8 @@ import pytest
 from doubles.mosquitto import PROGRAM
 
 _NOBODY = "02:00:00:00:00:99"
+_numbers = itertools.count()
+"""The kernel takes a namespace apart in its own time: each cable has names of its own."""
 
 
 class Cable:
@@ -20,11 +23,10 @@ class Cable:
     def __init__(self, folder):
         if PROGRAM is None or shutil.which("ip") is None or os.geteuid() != 0:
             pytest.skip("needs root, mosquitto and iproute2 (sudo apt-get install iproute2 mosquitto)")
-        number = os.getpid() % 60_000
+        number = (os.getpid() * 8 + next(_numbers)) % 15_000
         self._space, self._link, self._end = (f"ea{kind}{number}" for kind in "nab")
-        net = f"10.231.{number // 250}.{number % 60 * 4}".rpartition(".")
-        first = int(net[2])
-        self.near, self.far = f"{net[0]}.{first + 1}", f"{net[0]}.{first + 2}"
+        net, first = f"10.231.{number // 60}", number % 60 * 4
+        self.near, self.far = f"{net}.{first + 1}", f"{net}.{first + 2}"
         self.port = 1883
         self._folder = folder
         self._broker = None
@@ -41,18 +43,26 @@ class Cable:
     def __enter__(self):
         if _ip("netns", "add", self._space, check=False):
             pytest.skip("this container does not let us make a network namespace")
+        try:
+            self._connect()
+            self._start_broker()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _connect(self):
         _ip("link", "add", self._link, "type", "veth", "peer", "name", self._end, "netns", self._space)
         _ip("addr", "add", f"{self.near}/30", "dev", self._link)
         _ip("link", "set", self._link, "up")
         _ip("-n", self._space, "addr", "add", f"{self.far}/30", "dev", self._end)
         _ip("-n", self._space, "link", "set", self._end, "up")
-        self._start_broker()
-        return self
 
     def __exit__(self, *_):
         if self._broker is not None:
             self._broker.send_signal(signal.SIGTERM)
             self._broker.wait(10)
+        _ip("link", "del", self._link, check=False)
         _ip("netns", "del", self._space, check=False)
 
     def _start_broker(self):
