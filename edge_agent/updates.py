@@ -22,9 +22,8 @@ from edge_agent.ports import Clock
 from edge_agent.types import Event, HealthChange
 
 _TURN_S = 0.5
-_SILENT_NS = {"upload": 20_000_000_000}
-_SILENT_MOST_NS = 150_000_000_000
-"""A device may take a minute to boot twice; an upload says something every moment."""
+_SILENT_NS = 10_000_000_000
+"""A command says every two seconds that it lives."""
 _SET_S = 3.0
 _MOST_RESULTS = 64
 _LONGEST = 500
@@ -112,9 +111,8 @@ class Updates:
     def _take_back_from_the_silent(self) -> None:
         now_ns = self._clock.mono_ns()
         for name, state in self._states.items():
-            limit_ns = _SILENT_NS.get(state.stage, _SILENT_MOST_NS)
             with self._changed:
-                silent = bool(state.stage) and now_ns - state.heard_ns > limit_ns
+                silent = bool(state.stage) and now_ns - state.heard_ns > _SILENT_NS
             if silent:
                 hint = f"edge-agent mcu info {name}, then flash again, confirm or rollback"
                 self._finish(name, "uncertain", f"the command that ran it fell silent in {state.stage}: {hint}")

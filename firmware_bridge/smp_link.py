@@ -24,14 +24,17 @@ class SmpLink:
     """One device's SMP server. One thread; `close` may be called again."""
 
     def __init__(
-        self, path: str, baud: int, *, open_port: Callable[[str, int], Port] = Port, patience_s: float = 60.0
-    ) -> None:
-        """Opens the port at once. `patience_s`: how long a port may be gone. Raises PortBusy or LinkDown."""
+        self, path: str, baud: int, *, open_port: Callable[[str, int], Port] = Port, patience_s: float = 60.0,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Opens the port at once. `patience_s`: how long a port may be gone. `alive` is called at least twice a
+        second as long as we are at it, also while nothing comes. Raises PortBusy or LinkDown."""
         self.answers = smp.Answers()
         self.reopened = 0
         self._path, self._baud = path, baud
         self._open_port = open_port
         self._patience_s = patience_s
+        self._alive = alive
         self._seq = 128
         self._port: Port | None = open_port(path, baud)
 
@@ -124,6 +127,7 @@ class SmpLink:
 
     def _hear(self, timeout_s: float) -> list[smp.Answer]:
         port = self._must()
+        self._alive()
         try:
             ready, _, _ = select.select([port.fileno()], [], [], max(min(timeout_s, 0.5), 0.0))
         except (OSError, ValueError, TypeError) as error:
@@ -145,6 +149,7 @@ class SmpLink:
         self.close()
         end_s = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         while True:
+            self._alive()
             try:
                 self._port = self._open_port(self._path, self._baud)
             except LinkDown:

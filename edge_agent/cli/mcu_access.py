@@ -15,6 +15,7 @@ from firmware_bridge.errors import BridgeError, PortBusy
 from firmware_bridge.smp_link import SmpLink
 
 _HAND_OVER_S = 5.0
+_BEAT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Lease:
         self._link: SmpLink | None = None
         self.agent = device.socket is not None and _answers(device.socket)
         self._lent = False
+        self._stage = "asked"
+        self._told_s = 0.0
 
     def take(self) -> SmpLink:
         """The port. Raises Fatal where the agent refuses, BridgeError where it cannot be opened."""
@@ -67,8 +70,9 @@ class Lease:
 
     def report(self, stage: str, offset: int = 0, size: int = 0) -> None:
         """How far it is; the agent takes the port back from who says nothing."""
+        self._stage, self._told_s = stage, time.monotonic()
         if self._lent:
-            self._ask("mcu_report", {"stage": stage, "offset": offset, "size": size})
+            self._ask("mcu_report", {"stage": stage, **({"offset": offset, "size": size} if size else {})})
 
     def end(self, end: str, reason: str = "") -> None:
         """It is over; the port is the agent's again. An agent that has gone meanwhile need not be told."""
@@ -85,6 +89,11 @@ class Lease:
         assert self._device.socket is not None
         return agent_socket.ask_agent(self._device.socket, "status")
 
+    def _alive(self) -> None:
+        """Also while a cable is out, or a device boots."""
+        if time.monotonic() - self._told_s >= _BEAT_S:
+            self.report(self._stage)
+
     def _close(self) -> None:
         if self._link is not None:
             self._link.close()
@@ -95,7 +104,7 @@ class Lease:
         end_s = time.monotonic() + (_HAND_OVER_S if self._lent else 0.0)
         while True:
             try:
-                return SmpLink(self._device.port, self._device.baud)
+                return SmpLink(self._device.port, self._device.baud, alive=self._alive)
             except PortBusy:
                 if time.monotonic() >= end_s:
                     raise

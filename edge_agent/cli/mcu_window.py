@@ -11,6 +11,7 @@ from firmware_bridge.errors import BridgeError, LinkDown
 from firmware_bridge.flash import answers
 
 _LOOK_S = 0.5
+_TELL_S = 2.0
 _FRESH_S = 3.0
 """Samples that are older are none; a source needs up to 5 s to open its port again."""
 
@@ -35,7 +36,7 @@ def _by_its_source(device: Device, lease: Lease, window_s: float) -> str:
             time.sleep(min(_LOOK_S, max(end_s - time.monotonic(), 0.0)))
             seen = next((s for s in lease.status()["sources"] if s["name"] == device.source), {})
             before = _items(seen) if before is None else before
-            if time.monotonic() - told_s >= 5.0:
+            if time.monotonic() - told_s >= _TELL_S:
                 told_s = time.monotonic()
                 lease.report("watch")
     except NoAnswer as e:

@@ -53,6 +53,8 @@ def test_flash_boots_on_trial_and_confirms_and_the_journal_says_who_and_what(pre
     assert json.loads(mcu("list", *press[1], "--json").stdout)["mcus"][0]["last"]["end"] == "confirmed"
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "reason", "remedy"),
     [
@@ -105,6 +107,7 @@ def test_no_update_begins_while_one_is_on_trial(press, keys: Keys) -> None:
     assert device.written == 0
 
 
+@pytest.mark.slow
 def test_confirm_keeps_what_is_on_trial_and_rollback_ends_it(press, keys: Keys) -> None:
     device = press[0].device
     for command, version in (("rollback", "1.0.0"), ("confirm", "1.1.0")):
@@ -118,6 +121,7 @@ def test_confirm_keeps_what_is_on_trial_and_rollback_ends_it(press, keys: Keys) 
         assert f"nothing to {'confirm' if command == 'confirm' else 'roll back'}" in done.stderr
 
 
+@pytest.mark.slow
 def test_rollback_of_an_image_that_waits_for_its_first_boot(press, keys: Keys) -> None:
     device = press[0].device
     device.slots[1], device.pending = keys.image("1.1.0").read_bytes(), True
@@ -125,6 +129,7 @@ def test_rollback_of_an_image_that_waits_for_its_first_boot(press, keys: Keys) -
     assert (device.version, device.confirmed, device.pending) == ("1.0.0", True, False)
 
 
+@pytest.mark.slow
 def test_what_is_named_wrongly_is_said_in_a_line(press, tmp_path: Path, keys: Keys) -> None:
     for words, code, said in (
         (("info", "pres", *press[1]), 2, "it has: press"),

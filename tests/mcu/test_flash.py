@@ -14,6 +14,8 @@ import pytest
 from tests.e2e.harness import wait_until
 from tests.mcu.conftest import ROOT, Keys, argv, mcu
 
+pytestmark = pytest.mark.slow
+
 
 def direct(plugged, keys: Keys, *more: str) -> tuple[object, ...]:
     return ("--port", plugged.path, "--key", keys.public, "--board", "press-v2", *more)
@@ -81,7 +83,6 @@ def test_last_answer_that_is_lost_begins_no_second_upload(plug, keys: Keys) -> N
     assert device.written == len(keys.image("1.1.0", size=8000).read_bytes())
 
 
-@pytest.mark.slow
 def test_200_kb_over_a_noisy_line_with_three_pulls_and_a_kill_arrive_without_starting_over(plug, keys: Keys) -> None:
     image = keys.image("1.1.0", size=200_000, name="large.bin")
     press = plug("press", noise=5e-4)
