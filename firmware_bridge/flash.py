@@ -160,7 +160,7 @@ class Flash:
         mcu.confirm(self._image.hash)
         running = active(mcu.slots())
         if running is None or not running.confirmed or running.hash != self._image.hash:
-            return self._outcome(End.UNCERTAIN, "it does not show as confirmed", "see edge-agent mcu list")
+            return self._outcome(End.UNCERTAIN, "it does not show as confirmed", "see edge-agent mcu info")
         return self._outcome(End.CONFIRMED)
 
     def _revert(self, mcu: Mcu, why: str) -> Outcome:
@@ -212,7 +212,7 @@ def keep(access: Access) -> Outcome:
     running = active(mcu.slots())
     if running is None or running.confirmed:
         said = f"version {running.version} is confirmed already" if running else "no image is active"
-        raise Pending(f"nothing to confirm: {said}", "see edge-agent mcu list")
+        raise Pending(f"nothing to confirm: {said}", "see edge-agent mcu info")
     mcu.confirm(running.hash)
     now = active(mcu.slots())
     if now is None or not now.confirmed:

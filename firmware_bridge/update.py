@@ -147,7 +147,7 @@ class Upload:
 
     def _refused(self, answer: smp.Answer) -> None:
         if self._tries > 3 or (self._asking and self._tries > 1):
-            hint = "is slot 1 free and large enough? see edge-agent mcu list"
+            hint = "is slot 1 free and large enough? see edge-agent mcu info"
             raise UpdateFailed(f"the device refuses the image: code {answer.rc}", hint)
         # it may have forgotten the upload: ask where it stands
         self._doubt()

@@ -45,7 +45,9 @@ def device(site: Path, name: str | None, port: str | None, baud: int) -> Device:
 
 
 def all_devices(site: Path) -> list[Device]:
-    """Raises ConfigError."""
+    """Raises ConfigError, or Fatal where there is no such file."""
+    if not site.exists():
+        raise _usage(f"{site}: no such site file", "give --site FILE; or, without one, --port PORT")
     config = load_site(site, DriverConfigs()).config
     return [_device(mcu, config) for mcu in config.mcu]
 

@@ -151,9 +151,12 @@ def test_rules_are_as_quick_during_an_update_as_before_it(plug, keys, gateway) -
     more = '\n[[rule]]\nid = "warm"\nwhen = "saw.temp > 25"\nfor = "0s"\nalert = false\nlatch = true\n'
     agent = gateway("press", "saw", more=more, window="6s")
     image = keys.image("1.1.0", size=200_000, name="large.bin")
-    quiet = blocks(agent, 4)
-    beside = during_upload(agent, other, "flash", image, "--port", other.path, "--key", keys.public)
-    through = during_upload(agent, press, "flash", image, "press", "--site", agent.site)
+    quiet = blocks(agent, 3)
+    beside, through = [], []
+    for _ in range(2):
+        beside += during_upload(agent, other, "flash", image, "--port", other.path, "--key", keys.public)
+        through += during_upload(agent, press, "flash", image, "press", "--site", agent.site)
+        agent.wait_for(lambda s: of(s, "sources", "press")["up"], 30, "the port is taken back")
     quiet_ms, beside_ms, through_ms = map(statistics.median, (quiet, beside, through))
     print(f"rule p99: quiet {quiet_ms:.2f} ms, upload beside {beside_ms:.2f} ms, update {through_ms:.2f} ms")
     assert through_ms < max(2 * beside_ms, beside_ms + 5)
@@ -161,7 +164,8 @@ def test_rules_are_as_quick_during_an_update_as_before_it(plug, keys, gateway) -
 
 def during_upload(agent: RunningAgent, plugged, *words: str | Path) -> list[float]:
     done = subprocess.Popen(argv(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-    wait_until(lambda: plugged.device.written > 1000, 30, "the upload runs")
+    begun = plugged.device.written
+    wait_until(lambda: plugged.device.written > begun + 1000, 30, "the upload runs")
     found = blocks(agent, 4)
     assert plugged.device.written < 200_000
     done.kill()
