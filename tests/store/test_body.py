@@ -344,7 +344,7 @@ def noisy(first, last):
 
 
 def test_rows_that_wait_too_long_go_by_priority_and_are_declared(tmp_path, monkeypatch):
-    with running(tmp_path, interval_ns=20_000_000, ring_bytes=12_000, quota_bytes=512 * 1024) as box:
+    with running(tmp_path, interval_ns=20_000_000, ring_bytes=40_000, quota_bytes=512 * 1024) as box:
         faults = Faults(monkeypatch)
         faults.refusing = True
         for start in range(0, 20_000, 1000):
