@@ -47,12 +47,14 @@ def command() -> None:
     "--session-expiry", "expiry_s", type=click.IntRange(1, 604_800), default=10, show_default=True,
     help="Seconds that the broker keeps the queue of a process that is gone; long only for a single process.",
 )  # fmt: skip
+@click.option("--reconnect-max", "reconnect_max_s", type=click.IntRange(1, 3600), default=30, show_default=True,
+              help="Seconds between tries to reach broker or database, at most.")  # fmt: skip
 @click.option("--report", "report_s", type=click.IntRange(1, 86_400), default=10, show_default=True,
               help="Seconds between lines of progress.")  # fmt: skip
 @click.option("--log", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def ingest(
     broker: str, database: str, database_password_file: str | None, name: str, group: str, style: str, report_s: int,
-    **connection: Any,
+    reconnect_max_s: int, **connection: Any,
 ) -> None:  # fmt: skip
     """Subscribe to all gateways, commit what they send, acknowledge it. Until SIGTERM or SIGINT.
 
@@ -74,6 +76,7 @@ def ingest(
         database=_database_of(database, database_password_file),
         group=_segment("--group", group),
         report_s=float(report_s),
+        reconnect_max_s=float(reconnect_max_s),
     )
     set_up_log(style)
     run(settings)

@@ -34,7 +34,7 @@ OWED = 100
 """Messages that the broker may send ahead of their confirmation."""
 ROWS = 1000
 """Of a transaction, about: with more waiting, the rest comes in the next."""
-MOST_WAIT_S = 30.0
+RECONNECT_MAX_S = 30.0
 _ACK_EXPIRY_S = 3600
 _TURN_S = 0.5
 
@@ -48,6 +48,8 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseSettings
     group: str = "ingest"
     report_s: float = 10.0
+    reconnect_max_s: float = RECONNECT_MAX_S
+    """Between tries, at most: the wait doubles up to it, with full jitter."""
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class Ingest:
         self._settings = settings
         self._stop = stop
         self._monotonic = monotonic
-        self._backoff = Backoff(rng, MOST_WAIT_S)
+        self._backoff = Backoff(rng, settings.reconnect_max_s)
         self._writer = Writer()
         self._verdict = share.Verdict(shared=False)
         self._report_at_s = monotonic() + settings.report_s
@@ -106,7 +108,7 @@ class Ingest:
         _log.info("stopped: %s", self.progress.line())
 
     def _wait(self, error: Retryable) -> None:
-        wait_s = min(self._backoff.failed(self._monotonic()), MOST_WAIT_S)
+        wait_s = self._backoff.failed(self._monotonic())
         _log.warning("%s; trying again in %.0f s", error, wait_s)
         end_s = self._monotonic() + wait_s
         while not self._stop.is_set() and (left_s := end_s - self._monotonic()) > 0:

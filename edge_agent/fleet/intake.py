@@ -7,6 +7,7 @@ message of the contract becomes a `DeadLetter`, with the numbers that it claims 
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -180,7 +181,7 @@ def _dead(topic: str, body: bytes, code: str, why: str, claims: tuple[tuple[Seri
 
 
 def _row(where: topics.Topic, topic: str, body: bytes) -> Delivery:
-    unknown = _unknown_kind(body)
+    unknown = None if where.kind == topics.TELE else _unknown_kind(body)
     if unknown is not None:
         _same_gateway(where, unknown.gw)
         return Delivery(topic, body, (_event(where, unknown, body),))
@@ -215,11 +216,12 @@ def _unknown_kind(body: bytes) -> _Anything | None:
 def _telemetry(where: topics.Topic, row: messages.Tele) -> list[Segment]:
     at = iter(decode.samples(row))
     segments = []
+    boot, tq = _name(row.boot), _name(row.tq)
     for s in row.seg:
         _range(s.seq0, s.n)
         readings = tuple(_reading(next(at)) for _ in range(s.n))
         series = _series(where, row.epoch, s.stream)
-        segments.append(Segment(series, s.seq0, s.n, int(s.h, 16), _name(row.boot), _name(row.tq), readings))
+        segments.append(Segment(series, s.seq0, s.n, int(s.h, 16), boot, tq, readings))
     return segments
 
 
@@ -278,6 +280,7 @@ def _claims(where: topics.Topic, body: bytes) -> tuple[tuple[Series, int], ...]:
         return ()
 
 
+@lru_cache(maxsize=50_000)
 def _series(where: topics.Topic, epoch: str, stream: str) -> Series:
     return Series(where.tenant, where.site, where.gateway, _name(epoch), _name(stream))
 

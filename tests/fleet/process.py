@@ -17,7 +17,7 @@ class RunningIngest:
         self.name = name
         self.log = folder / f"{name}.log"
         words = ("fleet", "ingest", "--broker", f"mqtt://127.0.0.1:{broker}", "--database", database, "--name", name)
-        self._argv = argv(*words, "--report", "2", *more)
+        self._argv = argv(*words, "--report", "2", "--reconnect-max", "2", *more)
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RunningIngest:

@@ -92,22 +92,26 @@ def test_it_outlives_the_end_of_broker_and_database(tmp_path: Path) -> None:
     try:
         postgres.start()
         database = postgres.database()
-        with Mosquitto(tmp_path) as broker, RunningIngest(tmp_path, broker.port, postgres.url(database)) as ingest:
+        broker = Mosquitto(tmp_path)
+        url = postgres.url(database)
+        with broker, RunningIngest(tmp_path, broker.port, url, "ingest-1", "--session-expiry", "300") as ingest:
             ingest.wait_for("shared in group")
             postgres.crash()
             with peer(broker) as gateway:
-                gateway.send(tele(0, 10))  # is never committed: the session ends, and its message waits
+                gateway.send(tele(0, 10))  # cannot be committed, so the broker keeps it
             ingest.wait_for("is the server running? see its log")
             postgres.start()
+            count = "select count(*) from edge.reading"
             ingest.wait_for("shared in group", 2)
+            wait_until(lambda: postgres.sql(count, database) == [(10,)], 20, "what waited at the broker")
             broker.kill()
             ingest.wait_for("is the broker running")
             broker.start()
             ingest.wait_for("shared in group", 3)
             with peer(broker) as gateway:
-                gateway.send(tele(0, 10), tele(10, 10))
-                wait_until(lambda: gateway.held() == set(range(20)), 20, "acknowledged")
-            assert postgres.sql("select count(*) from edge.reading", database) == [(20,)]
+                gateway.send(tele(10, 10))
+                wait_until(lambda: gateway.held() == set(range(10, 20)), 20, "acknowledged")
+            assert postgres.sql(count, database) == [(20,)]
     finally:
         postgres.close()
 
