@@ -125,8 +125,6 @@ _id_decoder = msgspec.json.Decoder(_Id)
 def _unsigned(body: bytes) -> Refused:
     try:
         _id_decoder.decode(body)
-    except msgspec.ValidationError:
-        return Refused("unauthorised")
     except _JSON_ERRORS:
         return Refused("malformed")
     return Refused("unauthorised", id_of(body))
