@@ -57,7 +57,8 @@ def list_(site: Path, as_json: bool) -> None:
         return
     for mcu in document["mcus"]:
         last = mcu["last"]
-        told = f"; last {last['do']}: {last['end']}, {last['t']}" if last else ""
+        cut = " (cut off, or under way)" if last and last["end"] == "began" else ""
+        told = f"; last {last['do']}: {last['end']}{cut}, {last['t']}" if last else ""
         board = mcu["board"] or "any board"
         click.echo(f"{show.safe(mcu['name'])}  {show.safe(board)}, group {mcu['group']}{show.safe(told)}")
         click.echo(f"    {show.safe(mcu['port'])}{'' if mcu['there'] else '  (not there)'}")

@@ -50,11 +50,17 @@ source = "board"
 """
 
 
-@pytest.fixture
-def board(tmp_path: Path):
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("gcc", "make")
-    run("make", "-C", C_DIR, f"BUILD={tmp_path / 'posix'}", "posix")
-    device = Process(tmp_path / "posix" / "posix", "-r", "50")
+    folder = tmp_path_factory.mktemp("posix")
+    run("make", "-C", C_DIR, f"BUILD={folder}", "posix")
+    return folder / "posix"
+
+
+@pytest.fixture
+def board(tmp_path: Path, firmware: Path):
+    device = Process(firmware, "-r", "50")
     cable = Cable(tmp_path, device.fd)
     agents: list[RunningAgent] = []
 

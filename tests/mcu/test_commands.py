@@ -54,7 +54,6 @@ def test_flash_boots_on_trial_and_confirms_and_the_journal_says_who_and_what(pre
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "reason", "remedy"),
     [
@@ -96,10 +95,11 @@ def test_image_that_may_not_go_there_is_refused_before_a_byte_is_sent(
     assert (device.written, device.starts, device.boots, device.pending) == (0, 0, 1, False)
 
 
+@pytest.mark.slow
 def test_no_update_begins_while_one_is_on_trial(press, keys: Keys) -> None:
     device = press[0].device
-    device.slots.append(device.slots.pop(0))
-    device.slots[0], device.confirmed = keys.image("1.1.0").read_bytes(), False
+    device.slots[:] = [keys.image("1.1.0").read_bytes(), keys.first.read_bytes()]
+    device.confirmed = False
     done = mcu("flash", keys.image("1.2.0"), *press[1])
     assert done.returncode == 1
     assert "version 1.1.0 is on trial" in done.stdout
