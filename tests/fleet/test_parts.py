@@ -33,7 +33,7 @@ documents = st.builds(
 kinds = st.sampled_from(["tele/all", "ledger", "alert", "state", "health", "infer/x", "cmd/1", "media/x", "x/y", ""])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(kinds, st.binary(max_size=80) | documents.map(lambda d: deflate(msgspec.json.encode(d))))
 def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
     delivery = read_message(f"edge/v1/t/s/gw1/up/{kind}", body)
@@ -42,7 +42,7 @@ def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
         assert (series.gateway, seq >= 0) == ("gw1", True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_row_with_one_byte_changed_is_refused_or_means_the_same(at: int, byte: int) -> None:
     whole = tele(0, 20)
