@@ -125,6 +125,11 @@ class Subscriber(DemoBackend):
         self.fixes = {}
         self.told = {}
 
+    def received_ledger(self, epoch):
+        """How many entries of the ledger of this epoch came."""
+        with self._lock:
+            return sum(len(r) for (_, of, name), r in self._tally.received.items() if (of, name) == (epoch, "ledger"))
+
     def times_ms(self):
         """By key: (UTC in ms or None, monotonic ms, boot), as the contract says to read them."""
         out = {}

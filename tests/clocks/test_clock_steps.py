@@ -36,14 +36,22 @@ def live_through(scene, steps=True, after_each=lambda: None):
     return offset_ms
 
 
-def all_arrived(scene, backend, timeout_s=30):
-    """By stream: how many numbers were committed; waits until the backend has them."""
-    accepted = {k: v + 1 for k, v in scene.writer.last.items()}
+def all_arrived(scene, backend, *before, timeout_s=30):
+    """By stream: how many numbers were committed; waits until the backend has them, and those of scenes before."""
+    wanted = {s.writer.epoch: {k: v + 1 for k, v in s.writer.last.items() if k != "ledger"} for s in (scene, *before)}
     deadline = time.monotonic() + timeout_s
-    while any(backend.received(stream) < n for stream, n in accepted.items()):
-        assert time.monotonic() < deadline, (accepted, scene.uplink.body.to_dict())
+    while any(backend.received_in(epoch) < sum(of.values()) for epoch, of in wanted.items()) or _waiting(scene):
+        assert time.monotonic() < deadline, (wanted, scene.uplink.body.to_dict())
         time.sleep(0.02)
-    return accepted
+    ledger = scene.writer.last.get("ledger", -1) + 1
+    while backend.received_ledger(scene.writer.epoch) < ledger:
+        assert time.monotonic() < deadline, "the ledger"
+        time.sleep(0.02)
+    return wanted[scene.writer.epoch] | {"ledger": ledger}
+
+
+def _waiting(scene):
+    return any(scene.outbox.unsettled(prio) for prio in (0, 1, 2))
 
 
 def decided(effects, epoch):

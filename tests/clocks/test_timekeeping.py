@@ -47,7 +47,7 @@ def test_a_restart_within_the_boot_dates_what_the_run_before_only_guessed(tmp_pa
     second.synced = True
     second.play(3)
     second.connect()
-    all_arrived(second, backend)
+    all_arrived(second, backend, first)
     readings = {key: told for key, told in backend.told.items() if key[0] == "motor"}
     second.close()
     backend.stop()
@@ -68,7 +68,7 @@ def test_rows_of_a_boot_before_are_dated_with_what_that_boot_knew(tmp_path, mosq
     after = Scene(tmp_path, wall_s=0.0, mono_s=20.0, boot="boot-b", port=mosquitto.port)
     after.play(3)
     after.connect()
-    all_arrived(after, backend)
+    all_arrived(after, backend, known)
     after.close()
     backend.stop()
     assert backend.fixes["boot-a"] == OFFSET_MS, "told again in the boot after, since a power cut may have taken it"
@@ -93,7 +93,7 @@ def test_a_boot_whose_clock_was_never_right_stays_undated_and_nothing_is_invente
     right.synced = True
     right.play(3)
     right.connect()
-    all_arrived(right, backend)
+    all_arrived(right, backend, never, long_ago)
     times = backend.times_ms()
     right.close()
     backend.stop()
