@@ -57,6 +57,7 @@ class Upload:
         self.restarts = 0
         self._began_at: int | None = None
         self._tail_sent = False
+        self._vain = 0
         self._asking = True
         self._seq = -1
         self._sent_ns: int | None = None
@@ -91,11 +92,16 @@ class Upload:
 
     def settle(self, arrived: bool) -> None:
         """What `in_doubt` asked: whether the device lists the whole image. One that does has forgotten the upload,
-        and would begin a second one if it were asked where it stands."""
+        and would begin a second one if it were asked where it stands. Raises UpdateFailed the third time that a
+        whole image went out and none is listed."""
         self.in_doubt = self._tail_sent = False
         if arrived:
             self.offset = len(self._image)
             self.done = True
+            return
+        self._vain += 1
+        if self._vain > 2:
+            raise UpdateFailed("all of it was sent, and the device does not list it", "see edge-agent mcu info")
 
     def deadline_ns(self) -> int:
         """When `due` has something next."""

@@ -124,3 +124,12 @@ def test_answers_are_found_between_text_noise_and_cut_lines() -> None:
         for answer in answers.receive(bytes(damaged) + b"\n"):
             assert answer.body == {"r": "x" * 300} or cbor2.dumps(answer.body)
     assert answers.damaged > 0
+
+
+def test_device_that_lists_no_image_after_all_was_sent_ends_it() -> None:
+    upload = Upload(IMAGE, buffer_bytes=512)
+    for _ in range(2):
+        upload.settle(False)
+    with pytest.raises(UpdateFailed, match="does not list it"):
+        upload.settle(False)
+    assert not upload.done
