@@ -33,6 +33,7 @@ from edge_agent.drivers import driver
 from edge_agent.durations import parse_duration
 from edge_agent.engine import Engine
 from edge_agent.errors import ExitCode, Fatal
+from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.inference.lane import Lane, LaneOptions
@@ -149,6 +150,7 @@ class Agent:
             on_health=partial(self.supervisor.report, "store"),
         )  # fmt: skip
         self.backlog = Backlog(self.writer, self.clock)
+        self.flash = FlashMeter(self.writer.path.parent, self.clock, card_tbw=store.card_tbw)
         self.store.on_commit += [self._committed, self.backlog.committed]
         self.committed = Tally()
 

@@ -13,6 +13,7 @@ from edge_agent.assembly import Assembly
 from edge_agent.clock import SystemClock
 from edge_agent.decisions import Hold
 from edge_agent.engine import Engine
+from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
 from edge_agent.inbox import Feed, Inbox
 from edge_agent.inference.lane import Lane
@@ -52,6 +53,7 @@ class Observed(Protocol):
     actuators: dict[str, ActuatorBody]
     committed: Tally
     backlog: Backlog
+    flash: FlashMeter
     timekeeper: Timekeeper
     updates: Updates
 
@@ -194,6 +196,7 @@ class Control:
             "file_bytes": sum(f.stat().st_size for f in files if f.exists()),
             "quota_bytes": agent.writer.limits.quota_bytes,
             "backlog": agent.backlog.to_dict(),
+            "flash": agent.flash.to_dict(),
         }
 
     def _uplink(self, mono_ns: int) -> dict[str, Any]:

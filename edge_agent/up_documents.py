@@ -43,6 +43,7 @@ def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> doc
             temperature_c=machine.temperature_c(), load_1m=machine.load_1m(), rss_bytes=machine.rss_bytes()
         ),
         disk=_disk(agent),
+        flash=documents.FlashHealth(**agent.flash.to_dict()),
         clock=_clock(agent),
         budget=_budget(agent),
         parts=[part.to_dict(now.mono_ns) for part in agent.health.parts()],

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: list[list[str]] = [
     ["types errors durations __init__ __version__ RELEASED_S"],
-    ["ports clock clock_watch health metrics children machine"],
+    ["ports clock clock_watch health metrics children machine flash"],
     ["contract", "config"],
     ["links", "signals", "rules", "trust"],
     ["sources", "inference", "actuators", "store", "uplink"],

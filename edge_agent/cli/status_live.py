@@ -140,6 +140,27 @@ def _store(store: Document) -> Iterator[Line]:
         yield Line(text=f"{file}, {kept}")
     else:
         yield Line("", "works", "good", f"{file}, {kept}")
+    yield from _flash(store["flash"])
+
+
+def _flash(flash: Document) -> Iterator[Line]:
+    ours, all_of_it = flash["process_bytes_per_day"], flash["device_bytes_per_day"]
+    said = [f"{size(ours)} a day by the agent"] if ours is not None else []
+    if all_of_it is not None:
+        said.append(f"{size(all_of_it)} a day to {flash['device']} by all, its journal included")
+    if said:
+        yield Line(text=f"writes {', '.join(said)}{_lasts(flash)}")
+    if flash["why_not"]:
+        yield Line(text=f"not known what is written: {flash['why_not']}")
+
+
+def _lasts(flash: Document) -> str:
+    years, tbw = flash["years"], flash["card_tbw"]
+    if years is None:
+        return ""
+    lasts = f"{years:,.1f} years" if years >= 0.1 else "less than 5 weeks"
+    card = f"a card of {tbw:g} TB written" if tbw else "each terabyte of a card's life"
+    return f": {card} lasts {lasts}"
 
 
 def _uplink(uplink: Document, backlog: Document) -> Iterator[Line]:

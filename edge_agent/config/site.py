@@ -223,6 +223,9 @@ class StoreConfig(_Strict, frozen=True):
     """What a power cut may cost; decisions and alerts are committed at once."""
     row_limit: Size = "96KiB"
     """A row is closed when its body would grow past this."""
+    card_tbw: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    """Terabytes that the card or disk is made to have written to it, from its data sheet; status says how long it
+    lasts."""
 
 
 class TlsConfig(_Strict, frozen=True):

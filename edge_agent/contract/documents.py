@@ -88,6 +88,25 @@ class Machine(_Part, frozen=True, kw_only=True):
     rss_bytes: Annotated[int, Meta(ge=0, description="Memory of the agent's main process.")] | None = None
 
 
+class FlashHealth(_Part, frozen=True, kw_only=True):
+    """What is written to the medium that holds the store; what the system does not tell is null, with `why_not`."""
+
+    device: Annotated[str, Meta(description="As the kernel names it, empty where it tells nothing.")] = ""
+    process_bytes: Annotated[int, Meta(ge=0, description="By the agent since its start.")] | None = None
+    device_bytes: Annotated[int, Meta(ge=0, description="By all programs and the file system since then.")] | None = (
+        None
+    )
+    process_bytes_per_day: Annotated[int, Meta(ge=0)] | None = None
+    device_bytes_per_day: Annotated[int, Meta(ge=0)] | None = None
+    card_tbw: (
+        Annotated[float, Meta(description="Terabytes the medium is made for, as the site file says.")] | None
+    ) = None
+    years: (
+        Annotated[float, Meta(ge=0, description="It lasts at this rate; without `card_tbw`, one terabyte.")] | None
+    ) = None
+    why_not: str = ""
+
+
 class ClockHealth(_Part, frozen=True, kw_only=True):
     """The wall clock, and why it is not believed."""
 
@@ -141,6 +160,7 @@ class Health(_Document, frozen=True, kw_only=True, tag="health/1"):
     workers: list[WorkerHealth]
     machine: Machine
     disk: Disk | None = None
+    flash: FlashHealth | None = None
     clock: ClockHealth | None = None
     budget: BudgetHealth | None = None
     parts: list[dict[str, Any]] = []
