@@ -24,7 +24,7 @@ COMMANDS = {
     "alert": "Acknowledge an alert.",
     "infer": "Run a model package once on a file.",
     "replay": "Feed a recorded event log through the engine again.",
-    "store": "Look after the database: count, check, export, compact.",
+    "store": "Look after the database: count, check, export, salvage, compact.",
     "ports": "Find serial devices, who holds them, and what speaks there.",
     "fleet": "Take what gateways deliver into PostgreSQL, and prove that it is whole.",
     "mcu": "Look at microcontrollers, set outputs, update their firmware.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edge_agent.cli import store_check, store_compact, store_export, store_stats
+from edge_agent.cli import store_check, store_compact, store_export, store_salvage, store_stats
 
 
 @click.group("store")
@@ -12,5 +12,5 @@ def command() -> None:
     """Look after the database: beside a running agent, or without one."""
 
 
-for _part in (store_stats, store_check, store_export, store_compact):
+for _part in (store_stats, store_check, store_export, store_compact, store_salvage):
     command.add_command(_part.command)

@@ -7,7 +7,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from edge_agent.cli import agent_socket, beside, progress, show, store_file
 from edge_agent.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
-    from edge_agent.store.exporting import Export
+    from collections.abc import Iterator
+
+    from edge_agent.store.exporting import Export, Record
 
 _KINDS = ("readings", "predictions", "decisions", "alerts", "ledger")
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".db": "sqlite", ".sqlite": "sqlite"}
@@ -128,14 +130,19 @@ def _write(export: Export, form: str, output: Path | None, force: bool, limit: i
     from edge_agent.cli import store_formats
 
     taken = itertools.islice(export.records(), limit)
-    write = store_formats.write_csv if form == "csv" else store_formats.write_jsonl
+
+    def write(records: Iterator[Record], text: IO[str]) -> int:
+        if form == "csv":
+            return store_formats.write_csv(export, records, text)
+        return store_formats.write_jsonl(records, text)
+
     if output is None:
-        return write(export, taken, sys.stdout)
+        return write(taken, sys.stdout)
     with beside.whole_file(output, force=force) as part:
         if form == "sqlite":
             return store_formats.write_sqlite(taken, part)
         with part.open("wb") as binary, store_formats.text_over(binary) as text:
-            return write(export, taken, text)
+            return write(taken, text)
 
 
 def _say(records: int, damaged: int, output: Path | None, form: str, as_json: bool) -> None:

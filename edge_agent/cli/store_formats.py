@@ -40,7 +40,7 @@ def write_csv(export: Export, taken: Iterator[Record], file: IO[str]) -> int:
     return _each(taken, lambda record: writer.writerow(_flat(record)))
 
 
-def write_jsonl(_export: Export, taken: Iterator[Record], file: IO[str]) -> int:
+def write_jsonl(taken: Iterator[Record], file: IO[str]) -> int:
     """An object a line: `fields`, their `units` and, where one is not good, `quality`."""
 
     def write(record: Record) -> None:

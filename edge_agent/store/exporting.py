@@ -7,7 +7,7 @@ clock of a boot is applied: times that were guessed and are known by now are rig
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from edge_agent.store.database import ROW_TABLES, Database
 from edge_agent.store.head import decode_head, ledger_body, row_crc
 from edge_agent.store.reader import opened
 from edge_agent.store.recovery import recover
+from edge_agent.store.salvage import Salvage
 from edge_agent.store.walking import walk
 from edge_agent.types import Quality, Value
 
@@ -180,6 +181,14 @@ def export_of(path: Path, wanted: Wanted, progress: Progress = SILENT) -> Iterat
     """
     with opened(path) as (db, _):
         yield Export(db, wanted, progress)
+
+
+def salvaged(salvage: Salvage) -> Iterator[Record]:
+    """Everything that a damaged file still holds, delivered or not; times as they were stamped."""
+    for row in salvage.all_rows():
+        with suppress(Rejected):  # whole, and of no shape that this version knows
+            message = decode.decode_row(row.body)
+            yield from _readings(message) if isinstance(message, messages.Tele) else _single(message)
 
 
 def _as_it_is(record: Record) -> Record:

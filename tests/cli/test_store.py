@@ -226,3 +226,24 @@ def test_compact_beside_an_agent_is_refused_with_what_to_do(tmp_path: Path) -> N
     assert "systemctl stop edge-agent" in done.err
     box.close()
     assert store(tmp_path, "compact").code == 0
+
+
+def test_salvage_gives_the_whole_rows_of_a_damaged_file_and_changes_nothing(data: Path, tmp_path: Path) -> None:
+    db = sqlite3.connect(data / "store" / "store.db")
+    db.execute("UPDATE row2 SET n = 9 WHERE id = 2")
+    db.commit()
+    db.close()
+    aside = (data / "store" / "store.db").rename(data / "store" / "store.db.corrupt-1")
+    before, out = aside.read_bytes(), tmp_path / "out.jsonl"
+    done = in_process("store", "salvage", aside, "-o", out, "--json")
+    assert done.code == 0, done.err
+    assert (done.document["records"], done.document["damaged_rows"]) == (24, 1)
+    assert len(out.read_text().splitlines()) == 24
+    assert aside.read_bytes() == before
+    assert in_process("store", "salvage", aside, "-o", out).code == 2
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"garbage" * 1000)
+    (tmp_path / "sub").mkdir()
+    done = in_process("store", "salvage", garbage, "-o", tmp_path / "sub" / "none.jsonl")
+    assert done.code == 1
+    assert not (tmp_path / "sub" / "none.jsonl").exists()
