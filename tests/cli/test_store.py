@@ -165,6 +165,7 @@ def test_input_82_limit_in_range_holds(data: Path) -> None:
     assert len(store(data, "export", "--limit", "4").out.splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_input_83_arguments_that_are_no_utf8_are_escaped(data: Path) -> None:
     for words, code in (
         ((b"export", b"--stream", b"\xff\x1b[31m"), 0),
@@ -178,6 +179,7 @@ def test_input_83_arguments_that_are_no_utf8_are_escaped(data: Path) -> None:
         assert "\x1b" not in done.out + done.err
 
 
+@pytest.mark.slow
 def test_reader_of_an_export_that_goes_away_is_no_error(data: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -187,6 +189,7 @@ def test_reader_of_an_export_that_goes_away_is_no_error(data: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_part_of_a_file(data: Path, tmp_path: Path) -> None:
     box = Box(data / "store", quota_bytes=50_000_000)
     for _ in range(9):
@@ -209,6 +212,7 @@ def test_ctrl_c_leaves_no_part_of_a_file(data: Path, tmp_path: Path) -> None:
         assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_progress_is_on_a_terminal_alone_and_gone_at_the_end(data: Path) -> None:
     terminal = Terminal("store", "check", "--data-dir", data)
     terminal.until("OK")

@@ -122,6 +122,7 @@ def test_garbage_page_is_stepped_over_and_the_rest_is_read(tmp_path):
     assert sum(checked.counts.values()) < 60
 
 
+@pytest.mark.slow
 def test_quota_that_thins_and_drops_leaves_no_hole_and_no_false_alarm(tmp_path):
     box = Box(tmp_path)
     for i in range(900):
@@ -134,6 +135,7 @@ def test_quota_that_thins_and_drops_leaves_no_hole_and_no_false_alarm(tmp_path):
     box.close()
 
 
+@pytest.mark.slow
 def test_rows_that_go_while_it_reads_are_accounted_for_at_the_end(tmp_path, monkeypatch):
     box = Box(tmp_path)
     for _ in range(300):

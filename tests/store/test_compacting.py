@@ -12,6 +12,8 @@ from edge_agent.store.database import Full
 from tests.store.accounting import account
 from tests.store.box import Box
 
+pytestmark = pytest.mark.slow
+
 
 def roomy(directory):
     """Half of its pages are free."""
