@@ -8,7 +8,6 @@ disk refuses, encoded rows wait in memory, up to a bound; beyond it they go by p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -21,6 +20,7 @@ from edge_agent.store.gaps import GapSet
 from edge_agent.store.intake import Batch, Intake, number_of
 from edge_agent.store.outbox import Outbox
 from edge_agent.store.ring import Ring
+from edge_agent.store.salvaging import Salvaging
 from edge_agent.store.writer import Committed, TimeFix, Writer
 from edge_agent.types import Alert, Decision, Effect, Gap, Record, RecordPrediction
 
@@ -28,6 +28,7 @@ _PIECE = 512
 """Effects between two looks at whether the row is full."""
 _GROUP_BYTES = 1024 * 1024
 """Of bodies in one transaction."""
+_SALVAGE_TURN_NS = 50_000_000
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -79,9 +80,11 @@ class StoreBody:
         """Numbers that come after some that are still in the builder."""
         self._interval_ns = min(options.first_interval_ns, options.commit_interval_ns)
         self._due_ns = 0
-        self._reopen = False
+        self._salvaging = Salvaging(writer.directory)
+        self._reopen = bool(writer.offline)
         self._attempted = 0
-        self._group_bytes = min(_GROUP_BYTES, writer.limits.max_pages * PAGE_BYTES // 8)
+        # what an attempt may have put on the disk is not shed: it must not be all that there is room for
+        self._group_bytes = min(_GROUP_BYTES, writer.limits.max_pages * PAGE_BYTES // 8, options.ring_bytes // 2)
 
     def put(self, effects: Sequence[Effect | TimeFix]) -> None:
         """Everything the engine gave; `Act` and `Infer` are passed over. Never waits: overflow becomes a gap."""
@@ -104,9 +107,13 @@ class StoreBody:
         self._due_ns = self._clock.mono_ns() + self._interval_ns
         while not stopping:
             now_ns = self.progress_ns = self._clock.mono_ns()
-            batch = self._intake.take(max(self._due_ns - now_ns, 0) / 1e9)
+            wait_ns = max(self._due_ns - now_ns, 0)
+            batch = self._intake.take(min(wait_ns, _SALVAGE_TURN_NS) / 1e9 if self._salvage_due() else wait_ns / 1e9)
             stopping = batch.stopping
             self._turn(batch)
+            if self._salvage_due() and not stopping:
+                self._take_over()
+        self._salvaging.close()
 
     def stop(self) -> None:
         """Everything put before is committed, if the disk takes it, before `run` returns."""
@@ -210,11 +217,34 @@ class StoreBody:
         self._succeeded(self._writer.commit(group.drafts, group.lost))
 
     def _recover(self) -> None:
+        if damage := self._writer.outgoing.damage:
+            self._leave(damage)
         if self._reopen:
             landed = self._writer.reopen()
             self._reopen = False
             if landed is not None:
                 self._succeeded(landed)
+
+    def _salvage_due(self) -> bool:
+        return not self.failing and self._salvaging.due(self._writer.salvaging)
+
+    def _take_over(self) -> None:
+        """Rows of a database that was moved aside, in turns that are short beside the interval."""
+        writer = self._writer
+        until_ns = self._clock.mono_ns() + _SALVAGE_TURN_NS
+        try:
+            while self._clock.mono_ns() < until_ns:
+                piece = self._salvaging.next_piece(writer.salvaging, writer.taken)
+                if piece is None:
+                    return
+                if piece.taken != writer.taken:
+                    self._attempted = 0
+                    self._succeeded(writer.take_over(piece))
+                if piece.taken.finished:
+                    writer.finished(piece.taken.name)
+                self._salvaging.taken_over()
+        except Retryable as error:
+            self._failed(error)
 
     def _succeeded(self, committed: Committed) -> None:
         self._ring.committed(self._attempted)
@@ -226,10 +256,14 @@ class StoreBody:
         """Nothing is lost yet: the next interval tries again, over a fresh connection unless it was only full."""
         self._reopen = self._reopen or not isinstance(error, Full)
         if isinstance(error, Damaged):
-            with suppress(Retryable):  # then the next start has to find out by itself
-                self._writer.give_up_file(error.message)
+            self._leave(error.message)
         self._ring.shed(self._writer.epoch, spare=self._attempted)
         self._turned(False, str(error))
+
+    def _leave(self, damage: str) -> None:
+        self._writer.give_up_file(damage)
+        self._salvaging.close()  # what it gave stands in the file that is left
+        self._reopen = True
 
     def _turned(self, up: bool, reason: str) -> None:
         changed = reason != self.failing

@@ -127,6 +127,10 @@ class Database:
             self._most_pages = most
             self.execute(f"PRAGMA max_page_count={most}")
 
+    def checkpoint(self) -> None:
+        """Everything into the file, and the -wal empty, unless a reader still needs it."""
+        self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         with translated(self.path):
             self._connection.close()
@@ -221,7 +225,7 @@ def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:
         return Full(text, hint="make room on the volume, or raise store.quota")
     # no statement of ours breaks a constraint on a file that is in order: its index says what its rows do not
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT):
-        return Damaged(text, hint="the next start moves the file aside and goes on with a new one")
+        return Damaged(text, hint="the agent moves it aside, goes on in a new file, and takes over what is whole")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Retryable(text, hint=f"another program holds a lock on {path.name}: close it")
     return Retryable(text, hint=f"check the volume that holds {path.parent}: mount, permissions, dmesg")

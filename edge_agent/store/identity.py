@@ -16,13 +16,30 @@ from edge_agent.errors import Retryable
 IDENTITY = "store.id"
 
 
+class Job(msgspec.Struct, frozen=True):
+    """A database that was moved aside as `name`, whose rows are to be taken over.
+
+    `store` is its id as far as it is known, `closed` the epoch that ended with it. Where it was given up by a
+    running agent, whose `epoch` goes on, `last` has the numbers that were committed in it, by stream, and `settled`
+    what was delivered.
+    """
+
+    name: str
+    store: str = ""
+    closed: str = ""
+    epoch: str = ""
+    last: dict[str, int] = {}
+    settled: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+
 class Identity(msgspec.Struct, frozen=True):
-    """`damaged` is why the database is not to be opened again, empty while it is."""
+    """`damaged` is why the database is not to be opened again, empty while it is; `jobs` come oldest first."""
 
     store: str
     start_no: int
     epoch: str
     damaged: str = ""
+    jobs: tuple[Job, ...] = ()
 
 
 def read_identity(path: Path) -> Identity | None:

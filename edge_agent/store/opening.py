@@ -1,41 +1,42 @@
 """Opening the store: whatever lies there, the agent goes on, under an epoch that was never used before.
 
-A file that cannot be used is moved aside with its -wal, kept and counted, and a new one is begun. Only a newer
-schema and a file that is not safely ours stop the start. The time it takes does not depend on the backlog.
+A file that cannot be used is moved aside with its -wal, kept and counted, and a new one is begun; what the old one
+still holds is taken over beside the running agent. Where the disk cannot be read or written now, the store begins in
+memory and opens when it can. Only a newer schema and a file that is not safely ours stop the start. The time it
+takes does not depend on the backlog.
 """
 
 from __future__ import annotations
 
-import re
+import errno
 import secrets
-from collections.abc import Callable, Iterator
-from itertools import chain, count
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from edge_agent.contract.rows import RowEncoder
 from edge_agent.contract.ulid import new_ulid
 from edge_agent.errors import Fatal, Retryable
 from edge_agent.ports import Clock
 from edge_agent.store import database
-from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Limits
+from edge_agent.store.aside import DATABASE, asides, bound_asides, finish_setting_aside, next_aside, set_aside
+from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Database, Limits
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.identity import (
-    IDENTITY,
-    Identity,
-    make_folder,
-    read_identity,
-    sync_folder,
-    write_identity,
-)
-from edge_agent.store.inspection import wal_of, why_not
+from edge_agent.store.identity import IDENTITY, Identity, Job, make_folder, read_identity, sync_folder, write_identity
+from edge_agent.store.inspection import why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.writer import Writer
-from edge_agent.types import Stamp
 
-DATABASE, LOCK = "store.db", "store.lock"
-_ASIDE = re.compile(rf"{re.escape(DATABASE)}\.[a-z]+-([0-9]{{1,9}})")
+__all__ = ["DATABASE", "LOCK", "Opening", "asides", "open_store"]
+LOCK = "store.lock"
+_HOLDS_ROWS = frozenset({"corrupt", "mismatch", "schema"})
+"""Why a file was moved aside that may hold rows of ours."""
+_SETTLED_RANGES = 1000
+_NEEDS_A_PERSON = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
 
 Entropy = Callable[[int], bytes]
 
@@ -50,131 +51,178 @@ def open_store(
 ) -> Writer:
     """The store in this directory, a new epoch begun and the one before closed, both on the disk.
 
-    Raises Fatal for what a person has to settle (newer schema, strange file, another agent, quota too small), and
-    Retryable where the disk cannot be read or written now.
+    Where the disk refuses now, it is not open: `Writer.offline` says why, and `Writer.reopen` tries again. Raises
+    Fatal for what a person has to settle (newer schema, strange file, another agent, quota too small), and Retryable
+    for a directory that can never be the agent's.
     """
     if quota_bytes < MIN_QUOTA_BYTES:
         raise Fatal(
             f"store.quota of {quota_bytes} bytes is too small", hint=f"give it at least {MIN_QUOTA_BYTES} bytes"
         )
+    opening = Opening(directory, Limits(quota_bytes), clock, entropy)
+    epoch = new_ulid(clock.now().wall_ns, entropy)
+    writer = Writer(directory / DATABASE, Limits(quota_bytes), encoder=RowEncoder(gateway, epoch), opening=opening)
     try:
-        make_folder(directory)
-        lock = DirectoryLock(directory / LOCK)
-        try:
-            return _Starter(directory, lock, gateway, Limits(quota_bytes), clock, entropy).start()
-        except BaseException:
-            lock.close()
+        opening.begin(writer)
+    except Retryable as error:
+        if _needs_a_person(error):
             raise
-    except OSError as error:
-        raise Retryable(
-            f"{directory}: the store cannot be opened: {error}",
-            hint="check the volume: mounted, writable, not full, owned by the agent's user",
-        ) from error
+        writer.offline = str(error)
+    return writer
 
 
-class _Starter:
-    """One start: everything that the steps below share."""
+class Opening:
+    """How a writer gets its file: at the start, and when the file turns out to be damaged."""
 
-    def __init__(
-        self, directory: Path, lock: DirectoryLock, gateway: str, limits: Limits, clock: Clock, entropy: Entropy
-    ) -> None:
+    def __init__(self, directory: Path, limits: Limits, clock: Clock, entropy: Entropy) -> None:
+        self._directory = directory
         self._path = directory / DATABASE
         self._identity_path = directory / IDENTITY
-        self._identity = read_identity(self._identity_path)
-        self._lock = lock
-        self._gateway = gateway
         self._limits = limits
         self._clock = clock
         self._entropy = entropy
+        self._lock: DirectoryLock | None = None
+        self._identity: Identity | None = None
+        self._jobs: tuple[Job, ...] = ()
 
-    def start(self) -> Writer:
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Databases whose rows are to be taken over, oldest first."""
+        return self._jobs
+
+    def begin(self, writer: Writer) -> None:
+        """Raises Fatal or Retryable, and may then be called again."""
+        try:
+            make_folder(self._directory)
+            self._lock = DirectoryLock(self._directory / LOCK)
+            self._begin(writer)
+        except OSError as error:
+            self.close()
+            raise Retryable(
+                f"{self._directory}: the store cannot be opened: {error}",
+                hint="check the volume: mounted, writable, not full, owned by the agent's user",
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def give_up(self, reason: str) -> None:
+        """The database is damaged: no start trusts it any more."""
+        if self._identity is not None:
+            self._write(msgspec.structs.replace(self._identity, damaged=reason))
+
+    def move_on(self, writer: Writer) -> Database:
+        """A new file for a running writer whose own is damaged: its epoch goes on, since its numbers do.
+
+        May be repeated when it raised.
+        """
+        assert self._identity is not None
+        try:
+            name = next_aside(self._directory, "corrupt")
+            job = Job(
+                name, self._identity.store, "", writer.epoch, writer.last, writer.outgoing.to_keep(_SETTLED_RANGES)
+            )
+            if self._path.exists():
+                self._write(msgspec.structs.replace(self._identity, jobs=(*self._jobs, job)))
+                set_aside(self._path, name)
+            finish_setting_aside(self._path)
+            store = self._create()
+            self._write(msgspec.structs.replace(self._identity, store=store, damaged=""))
+            bound_asides(self._directory, self._limits.quota_bytes, needed=[job.name for job in self._jobs])
+            return database.open_writer(self._path, self._limits)
+        except OSError as error:
+            raise Retryable(f"{self._directory}: no new database: {error}", hint="check the volume") from error
+
+    def finished(self, name: str) -> None:
+        """All that the database `name` gives is taken over."""
+        if self._identity is not None:
+            self._write(
+                msgspec.structs.replace(self._identity, jobs=tuple(j for j in self._jobs if j.name != name))
+            )
+
+    def close(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = None
+
+    def _begin(self, writer: Writer) -> None:
+        self._identity = read_identity(self._identity_path)
+        self._jobs = self._identity.jobs if self._identity else ()
         found = why_not(self._path, self._identity)
         if not found:
             try:
-                return self._start("")
+                self._start(writer, "")
             except Damaged:
                 found = "corrupt"
+            else:
+                return
         if found != "missing":
-            _set_aside(self._path, found)
-        else:
-            _finish_setting_aside(self._path)
+            self._set_aside(found)
+        finish_setting_aside(self._path)
         self._create()
-        return self._start(found)
+        self._start(writer, found)
 
-    def _start(self, found: str) -> Writer:
+    def _set_aside(self, why: str) -> None:
+        name = next_aside(self._directory, why)
+        if why in _HOLDS_ROWS:
+            known = self._identity or Identity("", 0, "")
+            self._jobs = (*self._jobs, Job(name, known.store, known.epoch))
+            if self._identity is not None:
+                self._write(msgspec.structs.replace(known, damaged=self._identity.damaged or why, jobs=self._jobs))
+        set_aside(self._path, name)
+        bound_asides(self._directory, self._limits.quota_bytes, needed=[job.name for job in self._jobs])
+
+    def _start(self, writer: Writer, found: str) -> None:
         db = database.open_writer(self._path, self._limits)
         try:
             before = recover(db)
             now = self._clock.now()
-            epoch = self._next_epoch(db, now)
-            note = Note(epoch.no, epoch.id, before.newest, {}, before.cursors, before.settled)
-            encoder = RowEncoder(self._gateway, epoch.id)
-            writer = Writer(db, self._lock, self._limits, note=note, encoder=encoder, found=found)
+            known = self._identity.epoch if self._identity else ""
+            start_no = self._next_number(db, writer.epoch)
+            note = Note(start_no, writer.epoch, before.newest, {}, before.cursors, before.settled)
+            writer.begin(db, note, found=found)
             writer.begin_epoch(now.boot, now.wall_ns // 1_000_000)
-            closed = before.epoch or (self._identity.epoch if self._identity else "")
-            if closed:
+            closed = before.epoch or known
+            if closed and closed != writer.epoch:
                 writer.close_epoch(closed, before.last, found)
             writer.commit([], GapSet())
         except BaseException:
+            writer.abandon("the store could not be written at the start")
             db.close()
             raise
-        return writer
 
-    def _next_epoch(self, db: database.Database, now: Stamp) -> _Epoch:
+    def _next_number(self, db: Database, epoch: str) -> int:
         """In the small file before the database: a start that is cut off in between costs a number."""
         in_database = db.one("SELECT max(no) FROM epoch") or 0
         known = max(in_database, self._identity.start_no if self._identity else 0)
-        epoch = _Epoch(known + 1, new_ulid(now.wall_ns, self._entropy))
         store = bytes(db.one("SELECT value FROM meta WHERE key = 'store'")).decode()
-        write_identity(self._identity_path, Identity(store, epoch.no, epoch.id))
-        return epoch
+        self._write(Identity(store, known + 1, epoch, jobs=self._jobs))
+        return int(known + 1)
 
-    def _create(self) -> None:
-        """Under another name first: a file of the real name is always whole."""
+    def _write(self, identity: Identity) -> None:
+        write_identity(self._identity_path, identity)
+        self._identity, self._jobs = identity, identity.jobs
+
+    def _create(self) -> str:
+        """Under another name first: a file of the real name is always whole. Returns the new store's id."""
         beside = self._path.with_name(self._path.name + ".new")
         beside.unlink(missing_ok=True)
-        database.create(beside, {"store": self._entropy(8).hex().encode()})
+        store = self._entropy(8).hex()
+        database.create(beside, {"store": store.encode()})
         beside.replace(self._path)
         sync_folder(self._path.parent)
+        return store
 
 
-class _Epoch(NamedTuple):
-    no: int
-    id: str
-
-
-def _set_aside(path: Path, why: str) -> None:
-    """Database and -wal together, under a free name; the -shm is only an index of the -wal."""
-    number = max((number for number, _ in _asides(path.parent)), default=0) + 1
-    for found in (path, wal_of(path), path.with_name(path.name + "-journal")):
-        if found.exists():
-            found.rename(found.with_name(f"{found.name}.{why}-{number}"))
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def _finish_setting_aside(path: Path) -> None:
-    """A start was cut off when the database had its new name and its -wal had not: to the next database of this name
-    SQLite would apply it."""
-    left = [beside for beside in (wal_of(path), path.with_name(path.name + "-journal")) if beside.exists()]
-    if not left:
-        return
-    newest = [aside.suffix for _, aside in sorted(_asides(path.parent))][-1:]
-    for suffix in chain(newest, (f".stray-{number}" for number in count(1))):
-        moved = {beside: beside.with_name(beside.name + suffix) for beside in left}
-        if not any(name.exists() for name in moved.values()):
-            break
-    for beside, name in moved.items():
-        beside.rename(name)
-    sync_folder(path.parent)
-
-
-def asides(directory: Path) -> list[Path]:
-    """The databases that were moved aside, oldest first."""
-    return [path for _, path in sorted(_asides(directory))]
-
-
-def _asides(directory: Path) -> Iterator[tuple[int, Path]]:
-    for path in directory.iterdir():
-        if match := _ASIDE.fullmatch(path.name):
-            yield int(match[1]), path
+def _needs_a_person(error: BaseException) -> bool:
+    """No waiting makes a file a folder, or gives rights."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NEEDS_A_PERSON:
+            return True
+        cause = cause.__cause__
+    return False

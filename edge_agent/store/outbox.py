@@ -35,12 +35,21 @@ class Outbox:
         self._offset_ms = offset_ms
         self._floor_ms = floor_ms
         self._db: database.Database | None = None
+        self._generation = 0
         self._covered_from: list[dict[int, int]] = [{} for _ in database.ROW_TABLES]
         """By id of a row handed out: the id from which on nothing else was waiting before it."""
 
     def unacked(self, prio: int, after: int, limit: int) -> Sequence[Row]:
-        """At most `limit` rows and about 4 MB. A damaged row is left out, declared and put aside."""
+        """At most `limit` rows and about 4 MB. A damaged row is left out, declared and put aside; a damaged file is
+        told to the writer, which leaves it."""
         rows: list[Row] = []
+        try:
+            self._collect(rows, prio, after, limit)
+        except database.Damaged as error:
+            self._outgoing.damage = error.message
+        return rows
+
+    def _collect(self, rows: list[Row], prio: int, after: int, limit: int) -> None:
         room = _MOST_BYTES
         for first, last in self._outgoing.waiting(prio, after):
             covered = first
@@ -55,8 +64,7 @@ class Outbox:
                     if room <= 0:
                         break
             if len(rows) >= limit or room <= 0:
-                break
-        return rows
+                return
 
     def newest(self, prio: int) -> int:
         return self._outgoing.newest(prio)
@@ -84,7 +92,10 @@ class Outbox:
             self._db = None
 
     def _read(self, prio: int, first: int, last: int, limit: int) -> Any:
+        if self._generation != self._outgoing.generation:
+            self.close()
         if self._db is None:
+            self._generation = self._outgoing.generation
             self._db = database.open_reader(self._path)
             self._epochs = Epochs(self._db)
         return self._db.stream(

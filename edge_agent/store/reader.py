@@ -12,9 +12,9 @@ from edge_agent.contract import decode, messages
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.errors import Fatal, Rejected, Retryable
 from edge_agent.store import database
+from edge_agent.store.aside import DATABASE, asides
 from edge_agent.store.database import ROW_TABLES, Database
 from edge_agent.store.inspection import wal_of
-from edge_agent.store.opening import DATABASE, asides
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.settled import Outgoing
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from edge_agent.contract import decode, messages, topics
-from edge_agent.contract.rows import ALERT_STREAM, DECISION_STREAM, LEDGER_STREAM, PRIORITIES, PRIORITY
+from edge_agent.contract.rows import ALERT_STREAM, DECISION_STREAM, LEDGER_STREAM, PRIORITIES, PRIORITY, Draft
 from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES
 from edge_agent.store.gaps import GapSet
@@ -45,6 +45,10 @@ class SavedRow(msgspec.Struct, frozen=True):
     segments: Segments
     guessed: bool
     body: bytes
+
+    def draft(self) -> Draft:
+        """To be written again, as any row."""
+        return Draft(self.kind, self.key, self.n, self.segments, self.body, self.guessed)
 
 
 class Counts(msgspec.Struct, frozen=True):

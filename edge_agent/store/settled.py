@@ -38,6 +38,10 @@ class Outgoing:
         self._settled = [Ranges() for _ in PRIORITIES]
         self._verdicts: deque[Verdict] = deque()
         self._changes = 0
+        self.damage = ""
+        """What a reader found wrong with the file, empty while nothing is: the writer leaves it then."""
+        self.generation = 0
+        """Grows when the file is another one: readers open it anew."""
 
     def newest(self, prio: int) -> int:
         """The highest committed id, 0 before the first."""
@@ -73,6 +77,14 @@ class Outgoing:
         with self._lock:
             for _ in range(count):
                 self._verdicts.popleft()
+
+    def left(self, newest: tuple[int, ...]) -> None:
+        """The file with all rows up to these was moved aside: nothing is to be done about them here any more."""
+        self.vanished([(prio, 1, last) for prio, last in enumerate(newest)])
+        with self._lock:
+            self._verdicts.clear()
+            self.damage = ""
+            self.generation += 1
 
     def waiting(self, prio: int, after: int = 0) -> list[tuple[int, int]]:
         """Ranges of committed ids above `after` that are not settled, ascending; some ids may not exist."""

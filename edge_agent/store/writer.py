@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
-from edge_agent.errors import Rejected, Retryable
+from edge_agent.errors import Fatal, Rejected, Retryable
 from edge_agent.store import database
 from edge_agent.store.database import ROW_TABLES, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
 from edge_agent.store.head import Settled, encode_head, row_crc, segments_of
-from edge_agent.store.identity import IDENTITY, read_identity, write_identity
-from edge_agent.store.lock import DirectoryLock
+from edge_agent.store.identity import Job
 from edge_agent.store.recovery import NOTE, Note, encode_note
 from edge_agent.store.retention import Retention
+from edge_agent.store.salvage import SavedRow
 from edge_agent.store.settled import Outgoing, Verdict
+from edge_agent.store.takeover import TAKEN, Piece, Taken
 
 _ROWS_PER_NOTE = 256
 """The most that a start has to look at beside the note."""
@@ -54,10 +57,31 @@ class Committed(msgspec.Struct, frozen=True):
     lost: dict[str, int] = {}
 
 
+class Opening(Protocol):
+    """Where a writer's file comes from."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def jobs(self) -> tuple[Job, ...]: ...
+
+    def begin(self, writer: Writer) -> None: ...
+
+    def give_up(self, reason: str) -> None: ...
+
+    def move_on(self, writer: Writer) -> Database: ...
+
+    def finished(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class _Attempt(msgspec.Struct):
     """What becomes true when the transaction is on the disk."""
 
     committed: Committed
+    taken: Taken
     last: dict[str, int]
     noted: bool
     changes: int
@@ -68,32 +92,55 @@ class _Attempt(msgspec.Struct):
 class Writer:
     """Used from one thread at a time."""
 
-    def __init__(
-        self, db: Database, lock: DirectoryLock, limits: Limits, *, note: Note, encoder: RowEncoder, found: str
-    ) -> None:
-        self.path = db.path
-        self.epoch = note.epoch
-        self.start_no = note.epoch_no
-        self.found = found
-        """Why the store before this one could not be used, empty where it could."""
+    def __init__(self, path: Path, limits: Limits, *, encoder: RowEncoder, opening: Opening) -> None:
+        """Not open until `begin`."""
+        self.path = path
         self.limits = limits
         self.encoder = encoder
+        self.epoch = encoder.epoch
+        self.start_no = 0
+        """Zero until it was open once."""
+        self.offline = "the store was not opened yet"
+        """Why there is no file; empty while there is one."""
+        self.found = ""
+        """Why the store before this one could not be used, empty where it could."""
         self.outgoing = Outgoing()
         self.undeclared = 0
         """Rows given up whose numbers could not be made out."""
-        self._lock = lock
-        self._last = dict(note.last)
-        self._cursors = dict(note.cursors)
-        self._newest = list(note.newest)
+        self.damaged = ""
+        """Why the file has to be left at the next `reopen`, empty while it is trusted."""
+        self.taken = Taken()
+        """How far the rows of an older file are taken over."""
+        self._opening = opening
+        self._last: dict[str, int] = {}
+        self._cursors: dict[str, int] = {}
+        self._newest = [0 for _ in ROW_TABLES]
         self._births: list[tuple[int, str, str, int]] = []
         self._entries: list[Callable[[int], Draft]] = []
         """Ledger entries that wait for their number."""
         self._rows_since_note = _ROWS_PER_NOTE
         self._kept_changes = 0
         self._attempt: _Attempt | None = None
+
+    def begin(self, db: Database, note: Note, *, found: str) -> None:
+        """Goes on in this file from what the last epoch left."""
+        self.start_no, self.found = note.epoch_no, found
+        self._last = dict(note.last)
+        self._cursors = dict(note.cursors)
+        self._newest = list(note.newest)
+        self._rows_since_note = _ROWS_PER_NOTE
         self.outgoing.restore(note.settled)
         self.outgoing.committed(note.newest)
+        taken = db.one("SELECT value FROM meta WHERE key = ?", (TAKEN,))
+        self.taken = msgspec.json.decode(taken, type=Taken) if taken else Taken()
         self._use(db)
+
+    def abandon(self, reason: str) -> None:
+        """The file that it began in could not be written: as if it had not begun."""
+        self.offline, self.start_no = reason, 0
+        self._births.clear()
+        self._entries.clear()
+        self._attempt = None
 
     @property
     def cursors(self) -> dict[str, int]:
@@ -129,42 +176,79 @@ class Writer:
         """Whether a commit without rows would have something to write."""
         return bool(self._entries) or self.outgoing.changes != self._kept_changes
 
+    @property
+    def salvaging(self) -> list[str]:
+        """The databases moved aside whose rows are to be taken over, oldest first."""
+        return [job.name for job in self._opening.jobs]
+
+    @property
+    def directory(self) -> Path:
+        return self._opening.directory
+
     def commit(self, drafts: Sequence[Draft], declared: GapSet) -> Committed:
         """Rows, and losses to declare. Raises Full, Damaged or Retryable; both are then still the caller's."""
+        return self._commit(drafts, declared, Piece(self.taken))
+
+    def take_over(self, piece: Piece) -> Committed:
+        """Rows of a database that was moved aside, under their own numbers, and what it cannot give any more.
+
+        Raises as `commit` does.
+        """
+        lost = GapSet()
+        for stream, epoch, first, last in piece.lost:
+            lost.add(stream, epoch, first, last, "corrupt")
+        entries = list(self._entries)
+        if piece.closed and piece.last:
+            self.close_epoch(piece.closed, piece.last, "corrupt")
+        try:
+            return self._commit((), lost, piece)
+        except Retryable:
+            self._entries = entries
+            raise
+
+    def finished(self, name: str) -> None:
+        """All that the database `name` gives is taken over, and on the disk."""
+        self._opening.finished(name)
+
+    def _commit(self, drafts: Sequence[Draft], declared: GapSet, piece: Piece) -> Committed:
+        if self.offline:
+            raise Retryable(self.offline)
         changes = self.outgoing.changes
         verdicts = self.outgoing.verdicts()
         try:
-            return self._transact(drafts, declared, changes, verdicts)
+            return self._transact(drafts, declared, piece, changes, verdicts)
         except Retryable:
             self._retention = self._new_retention()  # what it deleted is there again
             raise
 
     def _transact(
-        self, drafts: Sequence[Draft], declared: GapSet, changes: int, verdicts: list[Verdict]
+        self, drafts: Sequence[Draft], declared: GapSet, piece: Piece, changes: int, verdicts: list[Verdict]
     ) -> Committed:
         with self._db.transaction():
             lost = GapSet()
             lost.update(declared)
             for verdict in verdicts:
                 self._bury(verdict, lost)
-            rows, trimmed = self._with_room(drafts, lost)
+            rows, trimmed = self._with_room(drafts, lost, piece.rows)
             for row in self._births:
                 self._db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
             last = self._heads(rows, lost)
-            newest, cursors = self._insert(rows), _cursors(drafts, declared)
-            # a cursor that stands in no row's head
-            noted = bool(trimmed or verdicts or declared.cursors) or self._note_due(len(rows), changes)
+            newest, cursors = self._insert(rows, piece), _cursors(drafts, declared)
+            # a cursor that stands in no row's head; rows of other epochs, which no start may count for this one
+            noted = bool(trimmed or verdicts or declared.cursors or piece.rows)
+            noted = noted or self._note_due(len(rows), changes)
             if noted:
                 self._write_note(newest, last, cursors)
             self._attempt = _Attempt(
                 Committed(
                     newest,
-                    len(rows),
+                    len(rows) + len(piece.rows),
                     sum(d.n for d in drafts),
-                    sum(len(d.body) for d in rows),
+                    sum(len(d.body) for d in rows) + sum(len(row.body) for row in piece.rows),
                     cursors,
                     lost.counts(),
                 ),
+                piece.taken,
                 last,
                 noted,
                 changes,
@@ -174,9 +258,22 @@ class Writer:
         return self._succeeded()
 
     def reopen(self) -> Committed | None:
-        """A fresh connection after an error. A commit that raised and landed nevertheless is returned."""
-        self._db.close()
+        """The file, or a fresh connection to it after an error; a new file where it is damaged.
+
+        A commit that raised and landed nevertheless is returned. Raises Retryable while the disk refuses.
+        """
+        if not self.start_no:
+            self._begin_late()
+            return None
+        if not self.offline:
+            self.offline = "the store's connection was given up after an error"
+            with suppress(Retryable):  # what a damaged file says at its end is no news
+                self._db.close()
+        if self.damaged:
+            self._leave_file()
+            return None
         self._use(database.open_writer(self.path, self.limits))
+        self._db.checkpoint()  # after a failed fsync only what is written anew is known to be on the disk
         attempt = self._attempt
         if attempt is None or not attempt.committed.rows:
             return None
@@ -185,38 +282,65 @@ class Writer:
         return self._succeeded() if landed else None
 
     def give_up_file(self, reason: str) -> None:
-        """The database is damaged: the next start moves it aside instead of trusting it."""
-        path = self.path.with_name(IDENTITY)
-        identity = read_identity(path)
-        if identity is not None:
-            write_identity(path, msgspec.structs.replace(identity, damaged=reason))
+        """The database is damaged: `reopen`, or the next start, moves it aside instead of trusting it."""
+        self.damaged = reason
+        with suppress(Retryable):  # then the next start has to find out by itself
+            self._opening.give_up(reason)
 
     def close(self) -> None:
         """After the last commit and when every reader is closed: leaves one file, without a -wal.
 
         It notes where every stream ended, so that a last row which somebody takes away meanwhile is missed.
         """
-        with suppress(Retryable):  # a volume that is full, or gone: the rows themselves still say it
-            if self._rows_since_note and not self._births and self._attempt is None:
-                with self._db.transaction():
-                    self._write_note(tuple(self._newest), self._last, {})
-        self._db.close()
-        self._lock.close()
+        if not self.offline:
+            with suppress(Retryable):  # a volume that is full, or gone: the rows themselves still say it
+                if self._rows_since_note and not self._births and self._attempt is None:
+                    with self._db.transaction():
+                        self._write_note(tuple(self._newest), self._last, {})
+            self._db.close()
+        self._opening.close()
+
+    def _begin_late(self) -> None:
+        try:
+            self._opening.begin(self)
+        except Fatal as error:  # it would have stopped a start; an agent that runs goes on and says it
+            raise Retryable(error.message, hint=error.hint) from error
+
+    def _leave_file(self) -> None:
+        """Ids go on where they were, so that what the uplink still says of the old rows hits no new one."""
+        db = self._opening.move_on(self)
+        newest = tuple(self._newest)
+        note = Note(self.start_no, self.epoch, newest, self._last, self._cursors)
+        try:
+            with db.transaction():
+                db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, '', 0)", (self.start_no, self.epoch))
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, encode_note(note)))
+        except BaseException:
+            db.close()
+            raise
+        self.outgoing.left(newest)
+        self._attempt = None
+        self.taken, self.damaged = Taken(), ""
+        self._use(db)
 
     def _use(self, db: Database) -> None:
         self._db = db
+        self.offline = ""
         self._epochs = Epochs(self._db)
         self._retention = self._new_retention()
 
     def _new_retention(self) -> Retention:
         return Retention(self._db, self.limits, self.outgoing, self._epochs)
 
-    def _with_room(self, drafts: Sequence[Draft], lost: GapSet) -> tuple[list[Draft], int]:
+    def _with_room(
+        self, drafts: Sequence[Draft], lost: GapSet, saved: Sequence[SavedRow]
+    ) -> tuple[list[Draft], int]:
         """The rows of the commit, and how many went to make room for them: declaring that takes room too."""
         self._retention.begin()
         rows, trimmed = list(drafts), 0
         known_bytes = -1
-        while (needed_bytes := _bytes_in_file(rows)) > known_bytes:
+        saved_bytes = _bytes_in_file([row.draft() for row in saved])
+        while (needed_bytes := _bytes_in_file(rows) + saved_bytes) > known_bytes:
             known_bytes = needed_bytes
             trimmed += self._retention.make_room(needed_bytes, lost)
             rows = [*self._ledger(lost), *drafts]
@@ -238,23 +362,35 @@ class Writer:
                 last[stream] = max(last.get(stream, -1), highest)
         return last
 
-    def _insert(self, rows: Sequence[Draft]) -> tuple[int, ...]:
+    def _insert(self, rows: Sequence[Draft], piece: Piece) -> tuple[int, ...]:
         newest = list(self._newest)
         values: list[list[tuple[object, ...]]] = [[] for _ in ROW_TABLES]
         settled: Settled = self.outgoing.to_keep()
-        for draft in rows:
+        saved = [(self._number_of(row), row.draft()) for row in piece.rows]
+        for epoch_no, draft in [*((self.start_no, draft) for draft in rows), *saved]:
             prio = draft.prio
             newest[prio] += 1
             head = encode_head(draft, settled)
             settled = ()  # once in a commit
-            crc = row_crc(newest[prio], self.start_no, draft.kind, draft.key, draft.n, head, draft.body)
-            values[prio].append(
-                (newest[prio], self.start_no, draft.kind, draft.key, draft.n, crc, head, draft.body)
-            )
+            crc = row_crc(newest[prio], epoch_no, draft.kind, draft.key, draft.n, head, draft.body)
+            values[prio].append((newest[prio], epoch_no, draft.kind, draft.key, draft.n, crc, head, draft.body))
+        if piece.taken != self.taken:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TAKEN, msgspec.json.encode(piece.taken)))
         for table, some in zip(ROW_TABLES, values, strict=True):
             if some:
                 self._db.execute_many(f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?)", some)  # noqa: S608
         return tuple(newest)
+
+    def _number_of(self, row: SavedRow) -> int:
+        """Of the row's epoch in this file: the number that it had, unless another epoch has it here."""
+        known = self._db.one("SELECT no FROM epoch WHERE id = ?", (row.epoch,))
+        if known is not None:
+            return int(known)
+        number = row.epoch_no
+        if not 0 < number < self.start_no or self._db.one("SELECT 1 FROM epoch WHERE no = ?", (number,)):
+            number = min(self._db.one("SELECT min(no) FROM epoch") or 0, 0) - 1
+        self._db.execute("INSERT INTO epoch VALUES (?, ?, '', 0)", (number, row.epoch))
+        return number
 
     def _note_due(self, rows: int, changes: int) -> bool:
         if not rows and changes != self._kept_changes:
@@ -302,6 +438,7 @@ class Writer:
         committed = attempt.committed
         self._attempt = None
         self._last = attempt.last
+        self.taken = attempt.taken
         self._cursors.update(committed.cursors)
         self._newest = list(committed.newest)
         self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows

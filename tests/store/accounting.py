@@ -46,8 +46,10 @@ class Account:
                     self.lost.setdefault((stream, epoch), Ranges()).add(first, last)
                     self.reasons.setdefault(reason, Ranges()).add(first, last)
             case messages.Close():
-                assert message.closed not in self.closed, "an epoch was closed twice"
-                self.closed[message.closed] = message
+                before = self.closed.get(message.closed)
+                assert not before or before.lost, "an epoch was closed twice"
+                if not before or len(message.last) >= len(before.last):  # a salvage knows more than was said at once
+                    self.closed[message.closed] = message
         self.add_row(message.stream, message.epoch, message.seq, message.seq)
 
     def whole(self, stream, epoch):

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -13,6 +14,7 @@ from edge_agent.contract import decode, messages
 from edge_agent.contract.telemetry import StreamSpec
 from edge_agent.errors import Retryable
 from edge_agent.ports import Body
+from edge_agent.store.aside import asides
 from edge_agent.store.body import Options, StoreBody
 from edge_agent.store.database import Damaged, Database
 from edge_agent.store.opening import open_store
@@ -311,13 +313,40 @@ def test_commit_that_failed_is_repeated_and_nothing_is_there_twice(tmp_path, mon
     assert not found.both()
 
 
-def test_damage_noticed_while_running_is_noted_for_the_next_start(tmp_path, monkeypatch):
+def test_damage_noticed_while_running_is_left_behind_and_what_is_whole_is_taken_over(tmp_path, monkeypatch):
+    """Durability row 5, at run time: the epoch goes on in a new file, since its numbers do."""
     with running(tmp_path, interval_ns=20_000_000) as box:
-        Faults(monkeypatch).before.append(Damaged("database disk image is malformed"))
         box.body.put(effects.records(0, 9))
         assert box.body.flush(10)
-    with running(tmp_path) as box:
-        assert box.writer.found == "corrupt"
+        box.body.put(effects.records(10, 19))
+        assert box.body.flush(10)
+        box.outbox.delivered([(2, 1)])
+        Faults(monkeypatch).before.append(Damaged("database disk image is malformed"))
+        box.body.put([*effects.records(20, 29), effects.decision(0)])
+        assert box.body.flush(10)
+        assert [path.name for path in asides(tmp_path)] == ["store.db.corrupt-1"]
+        assert wait_until(lambda: not box.writer.salvaging)
+        box.body.put(effects.records(30, 39))
+        assert box.body.flush(10)
+    found = account(tmp_path)
+    assert found.epochs == [box.epoch]
+    assert list(found.rows["press", box.epoch]) == [(10, 39)]
+    assert list(found.rows["decision", box.epoch]) == [(0, 0)]
+    assert not found.twice
+    assert not found.both()
+    with running(tmp_path) as again:
+        assert again.writer.found == ""
+        assert again.body.flush(10)
+        assert again.epoch != box.epoch
+    closing = account(tmp_path).closed[box.epoch]
+    assert closing.last["press"] == 39
+
+
+def wait_until(true, timeout_s=20):
+    end_s = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return true()
 
 
 def test_put_never_waits_for_a_disk_that_hangs(tmp_path, monkeypatch):

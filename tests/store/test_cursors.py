@@ -28,7 +28,7 @@ class Life:
     def killed(self) -> None:
         """Nothing is written at the end."""
         self.writer._db.close()
-        self.writer._lock.close()
+        self.writer._opening.close()
 
 
 def gap(life: Life, first: int, last: int, cursor: int | None) -> Gap:

@@ -300,12 +300,18 @@ def test_start_cut_off_before_the_database_knew_costs_only_a_number(tmp_path):
     assert [c.closed for c in closings(box)] == [ended]
 
 
-def test_damage_noted_while_running_is_acted_on_at_the_next_start(tmp_path):
+def test_damaged_file_is_left_while_running_and_its_epoch_goes_on(tmp_path):
     box = filled(tmp_path)
     box.open()
+    box.commit(box.telemetry())
+    epoch, number = box.epoch, box.writer.start_no
     box.writer.give_up_file("database disk image is malformed")
-    box.restart()
-    assert box.writer.found == "corrupt"
+    assert box.writer.reopen() is None
+    assert (box.writer.epoch, box.writer.start_no) == (epoch, number)
+    assert [p.name for p in asides(tmp_path)] == ["store.db.corrupt-1"]
+    assert box.waiting(2) == []
+    box.commit(box.telemetry())
+    assert [(s.first, s.last) for s in box.waiting(2)[0].segments] == [(10, 19)]
     box.restart()
     assert box.writer.found == ""
 

@@ -150,7 +150,7 @@ def test_refusal_survives_a_commit_that_failed(box, monkeypatch):
     box.commit(box.telemetry())
     box.outbox.refused((2, 1), "0x99")
 
-    def fails(drafts):
+    def fails(*_):
         raise Retryable("disk I/O error")
 
     with monkeypatch.context() as patch:

@@ -1,0 +1,100 @@
+"""The salvage as a process of its own: reads a database that was moved aside, writes pieces to its output.
+
+    python -m edge_agent.store.salvage_child DIRECTORY NAME PRIORITY ID PARENT
+
+Goes on behind the row (PRIORITY, ID) and ends when its parent, the process PARENT, does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_agent.store.aside import aside_wal
+from edge_agent.store.identity import IDENTITY, Job, read_identity
+from edge_agent.store.salvage import Salvage, SavedRow
+from edge_agent.store.takeover import Piece, Taken, encode_piece
+
+_PIECE_BYTES = 256 * 1024
+_PIECE_ROWS = 100
+_NICE = 10
+
+
+def pieces(job: Job, after: tuple[int, int], salvage: Salvage | None) -> Iterator[Piece]:
+    """What the writer is to take over; nothing but the end where the file is of another store."""
+    last_place = after
+    if salvage is not None:
+        for rows in _batches(row for row in salvage.rows(after) if not _of_later(row, job)):
+            last_place = rows[-1].prio, rows[-1].id
+            yield Piece(Taken(job.name, *last_place), tuple(rows))
+    yield _end(job, last_place, salvage)
+
+
+def _end(job: Job, place: tuple[int, int], salvage: Salvage | None) -> Piece:
+    taken = Taken(job.name, *place, finished=True)
+    if salvage is None:
+        return Piece(taken)
+    heads = salvage.heads()
+    if job.epoch:
+        heads[job.epoch] = job.last
+    lost = tuple((stream, epoch, first, last) for stream, epoch, first, last, _ in salvage.lost(heads))
+    return Piece(taken, (), lost, job.closed, heads.get(job.closed, {}), salvage.counts)
+
+
+def opened(directory: Path, job: Job, tell: _Watch) -> Salvage | None:
+    """The database with its -wal; without it where the -wal is of another store; None where both are."""
+    path = directory / job.name
+    for wal in (aside_wal(path), None):
+        salvage = Salvage(path, wal, settled=job.settled, progress=tell)
+        if not job.store or salvage.store in (b"", job.store.encode()):
+            return salvage
+        salvage.close()
+    return None
+
+
+def _of_later(row: SavedRow, job: Job) -> bool:
+    """A commit that seemed to fail, and was repeated under the same numbers in the new file."""
+    return row.epoch == job.epoch and any(last > job.last.get(stream, -1) for stream, _, last in row.segments)
+
+
+def _batches(rows: Iterator[SavedRow]) -> Iterator[list[SavedRow]]:
+    batch: list[SavedRow] = []
+    held_bytes = 0
+    for row in rows:
+        batch.append(row)
+        held_bytes += len(row.body)
+        if held_bytes >= _PIECE_BYTES or len(batch) >= _PIECE_ROWS:
+            yield batch
+            batch, held_bytes = [], 0
+    if batch:
+        yield batch
+
+
+class _Watch:
+    """Ends this process when its parent is gone; asked now and then."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+
+    def __call__(self, page: int) -> None:
+        if page % 1024 == 0 and os.getppid() != self._parent:
+            raise SystemExit(1)
+
+
+def main() -> None:
+    directory, name = Path(sys.argv[1]), sys.argv[2]
+    after, watch = (int(sys.argv[3]), int(sys.argv[4])), _Watch(int(sys.argv[5]))
+    os.nice(_NICE)
+    identity = read_identity(directory / IDENTITY)
+    job = next((job for job in identity.jobs if job.name == name), None) if identity else None
+    job = job or Job(name)
+    salvage = opened(directory, job, watch) if (directory / name).exists() else None
+    for piece in pieces(job, after, salvage):
+        sys.stdout.buffer.write(encode_piece(piece))
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The parent's side of a salvage: starts the child, hands over its pieces, starts it again where the store stands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.store.takeover import Piece, Taken, cut_piece
+
+_ATTEMPTS = 3
+_READ_BYTES = 1024 * 1024
+
+
+class Salvaging:
+    """Used from the store's thread. Never waits for the child."""
+
+    def __init__(self, directory: Path, command: Callable[[str, Taken], Sequence[str]] | None = None) -> None:
+        self._directory = directory
+        self._command = command or self._child
+        self._child_process: subprocess.Popen[bytes] | None = None
+        self._received = bytearray()
+        self._failures: dict[str, int] = {}
+        self._piece: Piece | None = None
+        self.given_up: set[str] = set()
+        """Databases whose salvage failed again and again; the next start tries anew."""
+
+    def due(self, names: Sequence[str]) -> bool:
+        return any(name not in self.given_up for name in names)
+
+    def next_piece(self, names: Sequence[str], taken: Taken) -> Piece | None:
+        """Of the first of the databases `names` that is not given up; None while the child is not so far.
+
+        The same piece again until `taken_over`.
+        """
+        if self._piece is not None:
+            return self._piece
+        name = next((name for name in names if name not in self.given_up), None)
+        if name is None:
+            return None
+        if self._child_process is None:
+            self._start(name, taken if taken.name == name else Taken(name))
+            return None
+        self._piece = self._read(name)
+        return self._piece
+
+    def taken_over(self) -> None:
+        """The piece is committed."""
+        finished = self._piece is not None and self._piece.taken.finished
+        self._piece = None
+        if finished:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the child; the next `next_piece` starts another one."""
+        if self._child_process is not None:
+            self._child_process.kill()
+            self._child_process.wait()
+            assert self._child_process.stdout is not None
+            self._child_process.stdout.close()
+        self._child_process = None
+        self._piece = None
+        self._received.clear()
+
+    def _start(self, name: str, taken: Taken) -> None:
+        try:
+            child = subprocess.Popen(
+                self._command(name, taken),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:  # no memory or no processes left
+            self._failed(name)
+            return
+        assert child.stdout is not None
+        os.set_blocking(child.stdout.fileno(), False)
+        self._child_process = child
+
+    def _child(self, name: str, taken: Taken) -> Sequence[str]:
+        place = (str(self._directory), name, str(taken.prio), str(taken.id), str(os.getpid()))
+        return (sys.executable, "-m", "edge_agent.store.salvage_child", *place)
+
+    def _read(self, name: str) -> Piece | None:
+        child = self._child_process
+        assert child is not None
+        assert child.stdout is not None
+        ended = False
+        try:
+            while len(self._received) < _READ_BYTES and not ended:
+                part = os.read(child.stdout.fileno(), _READ_BYTES)
+                self._received += part
+                ended = not part
+        except BlockingIOError:
+            pass
+        try:
+            piece = cut_piece(self._received)
+        except msgspec.DecodeError:
+            piece, ended = None, True
+        if piece is None and ended:
+            self._failed(name)
+        return piece
+
+    def _failed(self, name: str) -> None:
+        self.close()
+        self._failures[name] = self._failures.get(name, 0) + 1
+        if self._failures[name] >= _ATTEMPTS:
+            self.given_up.add(name)

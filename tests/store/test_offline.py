@@ -1,0 +1,160 @@
+"""A start on a volume that refuses: the agent is live in memory, and the store opens by itself when the disk does."""
+
+import errno
+import subprocess
+
+import pytest
+
+from edge_agent.store import opening as opening_module
+from edge_agent.store.identity import IDENTITY, read_identity
+from edge_agent.store.opening import open_store
+from tests.store import effects
+from tests.store.accounting import account
+from tests.store.test_body import fill, running, small_volume, wait_until
+
+
+def mounted(folder, options):
+    return subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], capture_output=True, check=False)
+
+
+def lived_once(directory):
+    with running(directory) as box:
+        box.body.put(effects.records(0, 9))
+        assert box.body.flush(10)
+    return box.epoch
+
+
+def test_start_on_a_read_only_mount_goes_on_in_memory_and_comes_back(tmp_path):
+    """Durability row 4."""
+    with small_volume(tmp_path / "volume") as volume:
+        before = lived_once(volume / "store")
+        assert not mounted(volume, "ro").returncode
+        with running(volume / "store", interval_ns=20_000_000) as box:
+            assert box.writer.offline
+            box.body.put([*effects.records(0, 9), effects.decision(0)])
+            assert not box.body.flush(0.3)
+            assert "Read-only" in box.body.failing
+            assert not mounted(volume, "rw").returncode
+            assert box.body.flush(10)
+            assert (box.body.failing, box.writer.offline) == ("", "")
+        found = account(volume / "store")
+        assert list(found.rows["press", box.epoch]) == [(0, 9)]
+        assert list(found.rows["press", before]) == [(0, 9)]
+        assert found.closed[before].last["press"] == 9
+        assert read_identity(volume / "store" / IDENTITY).epoch == box.epoch
+        assert box.writer.start_no == 2
+
+
+def test_start_on_a_full_volume_goes_on_in_memory_and_comes_back(tmp_path):
+    """Durability row 3."""
+    with small_volume(tmp_path / "volume") as volume:
+        before = lived_once(volume / "store")
+        fill(volume / "filler")
+        with running(volume / "store", interval_ns=20_000_000) as box:
+            box.body.put([*effects.records(0, 9), effects.decision(0)])
+            box.body.flush(0.3)
+            (volume / "filler").unlink()
+            assert box.body.flush(10)
+            assert box.body.failing == ""
+        found = account(volume / "store")
+        assert list(found.whole("press", box.epoch)) == [(0, 9)]
+        assert list(found.rows["decision", box.epoch]) == [(0, 0)]
+        assert found.closed[before].last["press"] == 9
+
+
+def test_first_start_on_a_full_volume_leaves_nothing_half_made(tmp_path):
+    with small_volume(tmp_path / "volume", size="1M") as volume:
+        fill(volume / "filler")
+        with running(volume / "store", interval_ns=20_000_000) as box:
+            assert box.writer.offline
+            box.body.put([effects.record(0)])
+            assert not box.body.flush(0.3)
+            (volume / "filler").unlink()
+            assert box.body.flush(10)
+        assert list(account(volume / "store").rows["press", box.epoch]) == [(0, 0)]
+
+
+def test_memory_of_a_start_without_a_disk_is_bounded_and_what_it_sheds_is_declared(tmp_path, monkeypatch):
+    """Durability row 4: by priority, and told once the disk is there."""
+    refusing = [OSError(errno.EIO, "Input/output error")]
+
+    def broken(folder):
+        if refusing:
+            raise refusing[0]
+        folder.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(opening_module, "make_folder", broken)
+    with running(tmp_path / "store", interval_ns=10_000_000, ring_bytes=8_000) as box:
+        for start in range(0, 20_000, 1000):
+            box.body.put(effects.records(start, start + 999))
+            assert not box.body.flush(0.01)
+        box.body.put([effects.decision(0)])
+        assert wait_until(lambda: box.body._ring.held_bytes <= 8_000)
+        refusing.clear()
+        assert box.body.flush(20)
+    found = account(tmp_path / "store")
+    assert list(found.whole("press", box.epoch)) == [(0, 19_999)]
+    assert found.lost["press", box.epoch].size > 0
+    assert list(found.rows["decision", box.epoch]) == [(0, 0)]
+    assert not found.both()
+
+
+def test_epoch_of_a_start_without_a_disk_is_its_own(tmp_path):
+    """What was numbered in memory, and lost there, is never numbered again."""
+    with small_volume(tmp_path / "volume") as volume:
+        epochs = {lived_once(volume / "store")}
+        for _ in range(3):
+            mounted(volume, "ro")
+            with running(volume / "store") as box:
+                assert box.writer.offline
+            epochs.add(box.epoch)
+        mounted(volume, "rw")
+        epochs.add(lived_once(volume / "store"))
+        assert len(epochs) == 5
+
+
+def test_database_that_another_program_locks_is_waited_for(tmp_path):
+    """Input 79."""
+    import sqlite3
+
+    lived_once(tmp_path)
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("UPDATE epoch SET boot = boot")
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        assert "lock" in box.writer.offline
+        box.body.put([effects.record(0)])
+        other.execute("ROLLBACK")
+        other.close()
+        assert box.body.flush(30)
+    assert list(account(tmp_path).rows["press", box.epoch]) == [(0, 0)]
+
+
+@pytest.mark.parametrize("when", ["write", "fsync"])
+def test_commit_that_failed_at_the_disk_is_repeated_over_a_fresh_connection(tmp_path, monkeypatch, when):
+    """Durability row 4: after a failed fsync nothing that was only written counts as kept."""
+    from edge_agent.errors import Retryable
+    from edge_agent.store.database import Database
+    from tests.store.test_body import Faults
+
+    checkpoints = []
+    real = Database.checkpoint
+    monkeypatch.setattr(Database, "checkpoint", lambda db: (checkpoints.append(1), real(db)))
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        faults = Faults(monkeypatch)
+        getattr(faults, "before" if when == "write" else "after").append(Retryable("disk I/O error"))
+        box.body.put(effects.records(0, 9))
+        assert box.body.flush(10)
+        assert checkpoints
+    assert list(account(tmp_path).rows["press", box.epoch]) == [(0, 9)]
+
+
+def test_folder_that_is_not_the_agents_stops_the_start(tmp_path):
+    from edge_agent.clock import FakeClock
+    from edge_agent.errors import Retryable
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Retryable):
+        open_store(tmp_path / "file" / "x", gateway="gw1", quota_bytes=1 << 20, clock=FakeClock())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
