@@ -20,6 +20,7 @@ from edge_agent.actuators.body import ActuatorBody
 from edge_agent.api import ApiBody
 from edge_agent.assembly import Assembly
 from edge_agent.clock import SystemClock
+from edge_agent.commands.build import make_intake
 from edge_agent.config.site import ActuatorConfig, ModelConfig, SourceConfig, size_bytes
 from edge_agent.context import DriverContext
 from edge_agent.contract import topics
@@ -43,7 +44,7 @@ from edge_agent.inference.worker_process import WorkerProcess
 from edge_agent.links.registry import Links
 from edge_agent.memory import Memory
 from edge_agent.narrator import Narrator
-from edge_agent.ports import Clock, FieldSpec, Inbound
+from edge_agent.ports import Clock, FieldSpec
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
 from edge_agent.store.backlog import Backlog
@@ -52,7 +53,7 @@ from edge_agent.store.opening import open_store
 from edge_agent.store.writer import Committed
 from edge_agent.supervisor import Supervisor, notify_systemd
 from edge_agent.timekeeping import Timekeeper
-from edge_agent.types import Alert, Decision, Effect, ImageView, Stamp
+from edge_agent.types import Alert, Command, Decision, Effect, ImageView, Stamp
 from edge_agent.up_documents import health_document, reported_document
 from edge_agent.updates import Updates
 from edge_agent.uplink.body import UplinkBody
@@ -127,9 +128,13 @@ class Agent:
         if self._event_clock:
             self._event_clock.runner = self.runner
             self.runner.begin_at(self.clock.now())
-        self.uplink = self._build_uplink()
         self.updates = Updates(self.site, self._links, self.engine, clock=self.clock, post=self.news.offer)
         self.control = Control(self)
+        self.commands = make_intake(
+            self.site, clock=self.clock, utc_ms=self.timekeeper.utc_ms, execute=self.control.remote,
+            health=self.health.part("commands"), tell_desired=self._report,
+        )  # fmt: skip
+        self.uplink = self._build_uplink()
         self.api = ApiBody(Path(self.site.agent.run_dir) / "agent.sock", self.control.verbs(), self.clock)
 
     def _build_timekeeper(self) -> Timekeeper:
@@ -226,8 +231,8 @@ class Agent:
         self._outbox = self.store.outbox(offset_ms=keeper.offset_ms, floor_ms=keeper.floor_ms)
         return make_uplink(
             self.site, self.writer.epoch, self.writer.start_no, self._outbox, clock=self.clock,
-            health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self._inbound,
-            rng=random.Random(), schemas=schema_hashes(),  # noqa: S311 - jitter
+            health=self.health.part("uplink"), post=self.inbox.feed("uplink").offer, inbound=self.commands.take,
+            rng=random.Random(), schemas=schema_hashes(), replies=self.commands.replies,  # noqa: S311 - jitter
         )  # fmt: skip
 
     def _time(self) -> Clock:
@@ -259,7 +264,7 @@ class Agent:
         for actuator in self.actuators.values():
             supervisor.start(actuator)
         if self.uplink:
-            self.uplink.publish_latest(topics.REPORTED, msgspec.json.encode(reported_document(self)))
+            self._report()
             supervisor.start(self.uplink)
         supervisor.start(self.api)
         if self.site.mcu:
@@ -339,7 +344,9 @@ class Agent:
     def _committed(self, committed: Committed) -> None:
         """The store's thread, after each COMMIT."""
         self.committed.add(committed)
+        commanded = self.commands.handled()
         self._memory.write(self.engine.remember())
+        self.commands.kept(commanded)
         self.timekeeper.keep()
         if self._incident_asked.is_set():
             self._incident_asked.clear()
@@ -374,12 +381,18 @@ class Agent:
                 units[name] = spec.unit
         return StreamSpec(group, units | told)
 
-    def _inbound(self, message: Inbound) -> None:
-        """The uplink's thread: commands from the backend are not carried out before they can be verified."""
-        self.health.part("uplink").quarantine("unauthorised command", message.body)
+    def _report(self, desired_refused: str = "") -> None:
+        """What runs here, for the broker to keep."""
+        if self.uplink:
+            document = reported_document(self, desired_refused)
+            self.uplink.publish_latest(topics.REPORTED, msgspec.json.encode(document))
 
-    def _watch(self, item: Decision | Alert) -> None:
+    def _watch(self, item: Decision | Alert | Command) -> None:
         """The engine's thread: must be quick."""
+        if isinstance(item, Command):
+            if item.id:
+                self.commands.carried_out(item.id)
+            return
         if self._record:
             self._record.decided(item)
         if isinstance(item, Alert):

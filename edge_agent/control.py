@@ -98,12 +98,20 @@ class Control:
         def command(caller: Caller, args: Mapping[str, Any]) -> object:
             if not caller.operator:
                 raise Refusal("forbidden", f"{name} needs an operator: root, or a member of the socket's group")
-            self._check(name, args)
-            stamp = self._agent.clock.now()
-            self._agent.news.offer([Command(name, dict(args), f"uid {caller.uid}", stamp)])
+            self._command(name, args, f"uid {caller.uid}")
             return {"accepted": name}
 
         return command
+
+    def remote(self, name: str, args: Mapping[str, Any], by: str, command_id: str) -> None:
+        """A command of the contract, from whoever was found to be `by`. Raises Refusal."""
+        if not all(isinstance(value, str | int | float) for value in args.values()):
+            raise Refusal("bad_args", "arguments are texts, numbers, true or false")
+        self._command(name.rpartition(".")[2], args, by, command_id)
+
+    def _command(self, name: str, args: Mapping[str, Any], by: str, command_id: str = "") -> None:
+        self._check(name, args)
+        self._agent.news.offer([Command(name, dict(args), by, self._agent.clock.now(), command_id)])
 
     def _check(self, name: str, args: Mapping[str, Value]) -> None:
         unknown = set(args) - set(_COMMANDS[name])

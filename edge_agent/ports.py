@@ -180,6 +180,16 @@ class Inbound(msgspec.Struct, frozen=True):
     topic: str
     body: bytes
     retained: bool
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What became of a command. `suffix` is the topic below `up/`; `correlation` is the sender's own."""
+
+    suffix: str
+    body: bytes
+    correlation: bytes = b""
 
 
 class Up(msgspec.Struct, frozen=True):
@@ -211,10 +221,12 @@ UplinkEvent = Acked | Refused | BackendAck | Inbound | Up | Traffic | Down
 class Uplink(Protocol):
     """A transport for rows. `send` never blocks on the network and is called only while up and inside the window.
     `publish_latest` replaces a retained document (`state`, `health`, `reported`): a slot, not a row.
+    `answer` says what became of a command (`cmd/{id}`): not retained, kept in memory until it is confirmed.
     `poll` waits at most `timeout_s` for events, and `wake` ends that wait early, from any thread."""
 
     def send(self, row: Row) -> None: ...
     def publish_latest(self, suffix: str, body: bytes) -> None: ...
+    def answer(self, suffix: str, body: bytes, correlation: bytes) -> None: ...
     def poll(self, timeout_s: float) -> Sequence[UplinkEvent]: ...
     def wake(self) -> None: ...
     def close(self) -> None: ...

@@ -12,7 +12,7 @@ from edge_agent.event_log import EventSink
 from edge_agent.inbox import Feed, Inbox
 from edge_agent.metrics import Histogram
 from edge_agent.ports import Clock
-from edge_agent.types import Act, Alert, Decision, Effect, Event, Infer, Reading, Stamp, Tick
+from edge_agent.types import Act, Alert, Command, Decision, Effect, Event, Infer, Reading, Stamp, Tick
 
 _IDLE_S = 1.0
 
@@ -40,7 +40,7 @@ class Runner:
     def __init__(
         self, engine: Engine, inbox: Inbox, clock: Clock, *, keep: Callable[[list[Effect]], None],
         actuators: Mapping[str, ActTaker], lanes: Mapping[str, InferTaker], sinks: Sequence[EventSink],
-        watch: Callable[[Decision | Alert], None], unpaced: bool,
+        watch: Callable[[Decision | Alert | Command], None], unpaced: bool,
     ) -> None:  # fmt: skip
         self.progress_ns = 0
         self.latency = Histogram()
@@ -129,6 +129,8 @@ class Runner:
             self.now = event.stamp
         if type(event) is Reading and not self._unpaced:
             self.latency.add_us((self._clock.mono_ns() - event.stamp.mono_ns) // 1000)
+        elif type(event) is Command:
+            self._watch(event)
 
     def _answers(self, lane: str) -> list[Event]:
         """What the lane says of the window that it was given."""

@@ -50,7 +50,7 @@ def health_document(agent: Observed, trouble: list[str], uptime_s: float) -> doc
     )
 
 
-def reported_document(agent: Observed) -> documents.Reported:
+def reported_document(agent: Observed, desired_refused: str = "") -> documents.Reported:
     site, now = agent.assembly.site, agent.clock.now()
     return documents.Reported(
         gw=site.agent.gateway,
@@ -64,6 +64,7 @@ def reported_document(agent: Observed) -> documents.Reported:
         actuators={actuator.name: actuator.kind for actuator in site.actuator},
         models={name: _model(package.ref) for name, package in agent.assembly.packages.items()},
         rules={rule: plan.sha256 for rule, plan in agent.assembly.plan.rule_plans.items()},
+        desired_refused=desired_refused,
     )
 
 

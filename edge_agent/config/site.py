@@ -214,6 +214,27 @@ class McuConfig(_Strict, frozen=True):
     """How long a new image is watched before it is confirmed."""
 
 
+class CommandKeyConfig(_Strict, frozen=True):
+    """`[[commands.key]]`: a public key that the backend's commands may be signed with. commands/COMMANDS.md."""
+
+    name: TopicSegment
+    """Who has it, as decisions and status show it."""
+    file: FilePath
+    """The public key, Ed25519 in PEM, as `edge-agent command keygen` or openssl writes it."""
+    role: TopicSegment
+    """What a command must say that it is given as."""
+    allow: Annotated[
+        tuple[Literal["rule.hold", "rule.release", "rule.reset", "alert.ack"], ...], Meta(min_length=1)
+    ]
+    """The commands that this key may give."""
+
+
+class CommandsConfig(_Strict, frozen=True):
+    """`[commands]`: who may command this gateway over MQTT. Without a key nothing is accepted."""
+
+    key: Annotated[tuple[CommandKeyConfig, ...], Meta(max_length=16)] = ()
+
+
 class StoreConfig(_Strict, frozen=True):
     """`[store]`."""
 
@@ -298,3 +319,4 @@ class SiteConfig(_Strict, frozen=True):
     store: StoreConfig = StoreConfig()
     uplink: UplinkConfig = UplinkConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    commands: CommandsConfig = CommandsConfig()

@@ -377,8 +377,18 @@ class Session:
         if len(body) > self.settings.max_body_bytes:
             self._drop("too_large", body, message)
             return
-        content_type = getattr(message.properties, "ContentType", "") if self._v5 else ""
-        self._events.append(Message(topic, body, message.retain, content_type, message.mid))
+        told = message.properties if self._v5 else None
+        self._events.append(
+            Message(
+                topic,
+                body,
+                message.retain,
+                getattr(told, "ContentType", ""),
+                message.mid,
+                getattr(told, "ResponseTopic", ""),
+                getattr(told, "CorrelationData", b""),
+            )
+        )
 
     def _drop(self, reason: str, body: bytes, message: MQTTMessage) -> None:
         self._events.append(Dropped(reason, body[:200]))

@@ -6,7 +6,7 @@ from paho.mqtt.properties import Properties
 
 from edge_agent.links.mqtt_types import Publication
 
-_EXPIRY, _CONTENT_TYPE, _USER = 2, 3, 38
+_EXPIRY, _CONTENT_TYPE, _CORRELATION, _USER = 2, 3, 9, 38
 
 
 class PackedProperties(Properties):
@@ -30,6 +30,8 @@ def pack(publication: Publication) -> PackedProperties:
         parts.append(bytes([_EXPIRY]) + publication.expiry_s.to_bytes(4, "big"))
     if publication.content_type:
         parts.append(bytes([_CONTENT_TYPE]) + _text(publication.content_type))
+    if publication.correlation:
+        parts.append(bytes([_CORRELATION]) + _sized(publication.correlation))
     parts.extend(bytes([_USER]) + _text(name) + _text(value) for name, value in publication.user)
     body = b"".join(parts)
     return PackedProperties(variable_length(len(body)) + body)
@@ -46,5 +48,8 @@ def variable_length(n: int) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    encoded = text.encode("utf-8")
-    return len(encoded).to_bytes(2, "big") + encoded
+    return _sized(text.encode("utf-8"))
+
+
+def _sized(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data

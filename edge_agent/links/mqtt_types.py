@@ -18,7 +18,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """One QoS 1 message. `content_type`, `expiry_s` and `user` go out on MQTT 5 only."""
+    """One QoS 1 message. `content_type`, `expiry_s`, `user` and `correlation` go out on MQTT 5 only."""
 
     topic: str
     body: bytes
@@ -26,6 +26,7 @@ class Publication(msgspec.Struct, frozen=True):
     content_type: str = ""
     expiry_s: int | None = None
     user: tuple[tuple[str, str], ...] = ()
+    correlation: bytes = b""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +82,17 @@ class Confirmed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message that came for a subscription, within `max_body_bytes`. `mid` is what `acknowledge` wants."""
+    """One message that came for a subscription, within `max_body_bytes`. `mid` is what `acknowledge` wants.
+
+    `response_topic` and `correlation` are what the sender asks for an answer, on MQTT 5; nobody has to heed it."""
 
     topic: str
     body: bytes
     retained: bool
     content_type: str = ""
     mid: int = 0
+    response_topic: str = ""
+    correlation: bytes = b""
 
 
 class Dropped(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_agent.health import PartHealth
-from edge_agent.ports import Clock, Down, Inbound, Up, Uplink, UplinkEvent
+from edge_agent.ports import Clock, Down, Inbound, Reply, Up, Uplink, UplinkEvent
 from edge_agent.types import Event, HealthChange
 from edge_agent.uplink.budget import Spender
 from edge_agent.uplink.drain import Drain
@@ -24,7 +24,9 @@ _QUIET_NS = 3_600_000_000_000
 class UplinkBody:
     """ports.Body. `wake` after each commit; `publish_latest` replaces a retained document; both from any thread.
 
-    Each `run` begins with a new transport and a new drain: what a bug left behind is in the outbox still.
+    `inbound` takes what comes beside acknowledgements, and `replies`, asked at least once a second, gives what is to
+    be answered, in its order; both on this thread. Each `run` begins with a new transport and a new drain: what
+    a bug left behind is in the outbox still.
     """
 
     name = "uplink"
@@ -32,6 +34,7 @@ class UplinkBody:
     def __init__(
         self, transport: Callable[[], Uplink], drain: Callable[[], Drain], *, clock: Clock, health: PartHealth,
         post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None], meter: Meter | None = None,
+        replies: Callable[[], list[Reply]] = list,
     ) -> None:  # fmt: skip
         self.progress_ns = 0
         self._make_transport = transport
@@ -43,6 +46,7 @@ class UplinkBody:
         self._health = health
         self._post = post
         self._inbound = inbound
+        self._replies = replies
         self._meter = meter
         self._connected = False
         self._reason = ""
@@ -91,6 +95,8 @@ class UplinkBody:
             self._handle(event)
         now_ns = self.progress_ns = self._clock.mono_ns()
         self._publish_latest(now_ns)
+        for reply in self._replies():
+            self._uplink.answer(reply.suffix, reply.body, reply.correlation)
         self._drain.look(now_ns)
         while (row := self._drain.next(now_ns)) is not None:
             self._uplink.send(row)

@@ -10,7 +10,7 @@ from edge_agent.config.site import SiteConfig, size_bytes
 from edge_agent.contract import topics
 from edge_agent.durations import parse_duration
 from edge_agent.health import PartHealth
-from edge_agent.ports import Clock, Inbound, Outbox, Uplink
+from edge_agent.ports import Clock, Inbound, Outbox, Reply, Uplink
 from edge_agent.types import Event
 from edge_agent.uplink.body import UplinkBody
 from edge_agent.uplink.budget import Limits
@@ -23,7 +23,7 @@ from edge_agent.uplink.mqtt import Identity, MqttUplink
 def make_uplink(
     site: SiteConfig, epoch: str, start_no: int, outbox: Outbox, *, clock: Clock, health: PartHealth,
     post: Callable[[list[Event]], None], inbound: Callable[[Inbound], None], rng: random.Random,
-    schemas: dict[str, str] | None = None,
+    schemas: dict[str, str] | None = None, replies: Callable[[], list[Reply]] = list,
 ) -> UplinkBody | None:  # fmt: skip
     """None for `kind = "none"`. `schemas`: name and hash of each message shape, told at birth."""
     if site.uplink.kind == "none":
@@ -43,7 +43,9 @@ def make_uplink(
     def drain() -> Drain:
         return Drain(outbox, policy, meter)
 
-    return UplinkBody(transport, drain, clock=clock, health=health, post=post, inbound=inbound, meter=meter)
+    return UplinkBody(
+        transport, drain, clock=clock, health=health, post=post, inbound=inbound, meter=meter, replies=replies
+    )
 
 
 def _meter(site: SiteConfig, outbox: Outbox, clock: Clock) -> Meter | None:

@@ -72,6 +72,9 @@ class FileUplink:
         self._lines.append(line)
         self._bytes += len(row.body)
 
+    def answer(self, suffix: str, body: bytes, correlation: bytes) -> None:
+        """Nobody commands over a folder, and nobody is answered."""
+
     def publish_latest(self, suffix: str, body: bytes) -> None:
         """The newest document of each kind lies beside the batches, as `<gateway>-<suffix>.json`."""
         self._documents[suffix] = body

@@ -38,6 +38,8 @@ from edge_agent.uplink.breaks import Breaks
 CAPS = ["deflate", "ack"]
 _GOODBYE_S = 1.0
 _MEASURE_S = 1.0
+_ANSWERS = 256
+"""So many commands can wait for their answers to be confirmed; whoever repeats one is answered again."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -48,8 +50,8 @@ class Identity(msgspec.Struct, frozen=True):
     start_no: int
     schemas: dict[str, str] = {}
 
-    def document(self, suffix: str, body: bytes) -> Publication:
-        return publications.of_document(self.topics, self.epoch, suffix, body)
+    def document(self, suffix: str, body: bytes, correlation: bytes = b"") -> Publication:
+        return publications.of_document(self.topics, self.epoch, suffix, body, correlation)
 
     def state(self, *, online: bool, reason: str = "") -> Publication:
         """Birth, and death or will with its reason."""
@@ -113,8 +115,10 @@ class MqttUplink:
         self._fresh: dict[str, Publication] = {}
         """Documents that the broker has not been given yet."""
         self._rows: deque[Row] = deque()
-        self._sent: dict[int, tuple[int, int] | None] = {}
-        """By message id: the row, None for a document."""
+        self._answers: dict[str, Publication] = {}
+        """The newest of each command that is not confirmed."""
+        self._sent: dict[int, tuple[int, int] | Publication] = {}
+        """By message id: the row's key, or the document."""
         self._early: list[UplinkEvent] = []
 
     def send(self, row: Row) -> None:
@@ -123,6 +127,15 @@ class MqttUplink:
 
     def publish_latest(self, suffix: str, body: bytes) -> None:
         self._documents[suffix] = self._fresh[suffix] = self._identity.document(suffix, body)
+        self._pump()
+
+    def answer(self, suffix: str, body: bytes, correlation: bytes) -> None:
+        self._answers[suffix] = self._fresh[suffix] = self._identity.document(suffix, body, correlation)
+        if len(self._answers) > _ANSWERS:
+            oldest = next(iter(self._answers))
+            del self._answers[oldest]
+            self._fresh.pop(oldest, None)
+            self._counters.count("answers_dropped")
         self._pump()
 
     def poll(self, timeout_s: float) -> Sequence[UplinkEvent]:
@@ -184,7 +197,7 @@ class MqttUplink:
         self._was_up = True
         self._backoff.connected(self._monotonic())
         self._counters.note("session_present", event.session_present)
-        self._fresh = {topics.STATE: self._identity.state(online=True), **self._documents}
+        self._fresh = {topics.STATE: self._identity.state(online=True), **self._documents, **self._answers}
         assert self._session is not None
         self._early.append(Up(event.window, link=self._session.link() if self._measures else ""))
 
@@ -218,7 +231,9 @@ class MqttUplink:
             self._counters.count("publish_" + reasons.publish_code(code))
         if key is None:
             return
-        if code < 0x80:
+        if isinstance(key, Publication):
+            self._answers = {suffix: a for suffix, a in self._answers.items() if a is not key}
+        elif code < 0x80:
             acked.append(key)
             if code == reasons.NO_SUBSCRIBERS:
                 self._counters.count("no_subscribers")
@@ -227,7 +242,8 @@ class MqttUplink:
 
     def _received(self, message: Message) -> None:
         if message.topic != self._ack_topic:
-            self._early.append(Inbound(message.topic, message.body, message.retained))
+            asked = (message.response_topic, message.correlation)
+            self._early.append(Inbound(message.topic, message.body, message.retained, *asked))
             return
         if message.retained:
             self._counters.quarantine("ack_retained", message.body)
@@ -244,20 +260,21 @@ class MqttUplink:
         while session is not None and session.state == "up" and session.in_flight < session.window:
             if self._fresh:
                 suffix = next(iter(self._fresh))
-                self._publish(session, self._fresh.pop(suffix), None)
+                document = self._fresh.pop(suffix)
+                self._publish(session, document, document)
             elif self._rows:
                 row = self._rows.popleft()
                 self._publish(session, publications.of_row(self._identity.topics, row), (row.prio, row.id))
             else:
                 return
 
-    def _publish(self, session: Session, publication: Publication, key: tuple[int, int] | None) -> None:
+    def _publish(self, session: Session, publication: Publication, key: tuple[int, int] | Publication) -> None:
         try:
             self._sent[session.publish(publication)] = key
         except Rejected as e:
             self._counters.note("too_large", e.message)
             self._counters.count("publish_packet_too_large")
-            if key is not None:
+            if not isinstance(key, Publication):
                 self._early.append(Refused(key, reasons.PUBLISH_CODES[0x95], retry=False))
 
     def _take_early(self) -> list[UplinkEvent]:

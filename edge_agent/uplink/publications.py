@@ -26,7 +26,9 @@ def of_row(gateway: topics.Gateway, row: Row) -> Publication:
     )
 
 
-def of_document(gateway: topics.Gateway, epoch: str, suffix: str, body: bytes) -> Publication:
+def of_document(
+    gateway: topics.Gateway, epoch: str, suffix: str, body: bytes, correlation: bytes = b""
+) -> Publication:  # fmt: skip
     """`suffix` is the topic below `up/`: plain JSON, retained where the kind is state."""
     kind, _, key = suffix.partition("/")
     return Publication(
@@ -36,6 +38,7 @@ def of_document(gateway: topics.Gateway, epoch: str, suffix: str, body: bytes) -
         content_type=DOCUMENT_TYPE,
         expiry_s=UP_EXPIRY_S.get(kind),
         user=(("schema", _schema(body)), ("epoch", epoch)),
+        correlation=correlation,
     )
 
 

@@ -11,6 +11,7 @@ class FlakyUplink:
     def __init__(self):
         self.sent = []
         self.documents = {}
+        self.answers = []
         self.deaf = False
         self.closed = False
         self._events = []
@@ -29,6 +30,9 @@ class FlakyUplink:
 
     def publish_latest(self, suffix, body):
         self.documents[suffix] = body
+
+    def answer(self, suffix, body, correlation):
+        self.answers.append((suffix, body, correlation))
 
     def poll(self, timeout_s):
         with self._news:

@@ -1,0 +1,127 @@
+"""What was commanded: on the disk before it is carried out, and what came of it, so that nothing is done twice.
+
+Two files. The floors (by key, the highest counter that was taken) stand outside the store: a database that was wiped
+or restored cannot make an old command a new one. The log has a line for each step of a command, stands beside the
+database and belongs to it: with another database it begins anew, and what was answered before is then refused as a
+replay.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.contract.messages import Cmd, CmdResult
+from edge_agent.errors import Fatal, Retryable
+from edge_agent.store.identity import make_folder, replace_file
+
+FLOORS, LOG = "commands.json", "commands.log"
+FINAL = frozenset({"done", "failed", "refused"})
+_KEPT = 1000
+"""Commands whose answers are known."""
+_LINES = 4 * _KEPT
+
+
+class _Floors(msgspec.Struct, frozen=True):
+    floors: dict[str, int]
+
+
+class _Head(msgspec.Struct, frozen=True):
+    store: str
+
+
+class CommandLog:
+    """Used from one thread. What it cannot write it raises as Retryable, and has then not taken."""
+
+    def __init__(self, data_dir: Path, folder: Path, store: str) -> None:
+        self._floors_path = data_dir / FLOORS
+        self._path = folder / LOG
+        self._store = store
+        self.floors = _read_floors(self._floors_path)
+        self.results = self._read()
+        self._lines = _LINES
+        """More than are allowed: the first step writes the file anew."""
+
+    def interrupted(self) -> list[CmdResult]:
+        """Those that were taken and not brought to an end."""
+        return [result for result in self.results.values() if result.state not in FINAL]
+
+    def take(self, command: Cmd, fingerprint: str, t: int | None) -> CmdResult:
+        """On the disk when it returns: the counter is used up, and the id known."""
+        floors = self.floors | {fingerprint: command.counter}
+        try:
+            make_folder(self._floors_path.parent)
+            replace_file(self._floors_path, msgspec.json.encode(_Floors(floors)))
+        except OSError as e:
+            raise _unwritten(self._floors_path, e) from e
+        self.floors = floors
+        return self.step(CmdResult(id=command.id, state="accepted", code="", t=t))
+
+    def step(self, result: CmdResult) -> CmdResult:
+        """The newest of this id; on the disk when it returns."""
+        results = {**self.results, result.id: result}
+        try:
+            if self._lines >= _LINES:
+                results = dict(list(results.items())[-_KEPT:])
+                replace_file(self._path, _text(_Head(self._store), *results.values()))
+                self._lines = len(results)
+            else:
+                _append(self._path, _text(result))
+                self._lines += 1
+        except OSError as e:
+            self._lines = _LINES  # half a line may stand there
+            raise _unwritten(self._path, e) from e
+        self.results = results
+        return result
+
+    def _read(self) -> dict[str, CmdResult]:
+        """Up to the first line that is not whole: a power cut leaves at most the last one so."""
+        try:
+            head, *lines = self._path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return {}
+        except OSError as e:
+            raise Retryable(f"{self._path}: {e.strerror}", hint="check who owns the data directory") from e
+        found: dict[str, CmdResult] = {}
+        try:
+            if msgspec.json.decode(head, type=_Head).store != self._store:
+                return {}
+            for line in filter(None, lines):
+                result = msgspec.json.decode(line, type=CmdResult)
+                found[result.id] = result
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        return found
+
+
+def _read_floors(path: Path) -> dict[str, int]:
+    """A file that cannot be read stops the start: without it an old command would be a new one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Floors).floors
+    except FileNotFoundError:
+        return {}
+    except OSError as e:
+        raise Retryable(f"{path}: {e.strerror}", hint="check who owns the data directory") from e
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        hint = (
+            "without it old commands count as new: restore it, or delete it 5 min after the last command"
+        )
+        raise Fatal(f"{path} cannot be read ({e})", hint=hint) from e
+
+
+def _text(*entries: msgspec.Struct) -> bytes:
+    return b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+
+
+def _append(path: Path, text: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+    with os.fdopen(handle, "ab") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(handle)
+
+
+def _unwritten(path: Path, error: OSError) -> Retryable:
+    return Retryable(f"{path}: {error.strerror}", hint="check the volume: room, mount, permissions")
