@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import serialization
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.commands.signing import OPERATOR, STRANGER, VIEWER, fields, signed, text_of, ulid
+from tests.commands.signing import OPERATOR, STRANGER, VIEWER, signed, text_of, ulid
 from tests.doubles.mosquitto import Mosquitto
 from tests.doubles.mqtt_peer import MqttPeer
-from tests.e2e.harness import RunningAgent, site_text, wait_until
+from tests.e2e.harness import RunningAgent, site_text
 
 BASE = "edge/v1/t/s/gw1"
 HOLD = f"{BASE}/down/cmd/rule-hold"
@@ -58,10 +58,13 @@ def _agent(folder: Path, port: int, *, version: str = "5", clock: str = "rtc", s
 
 @contextmanager
 def running(folder: Path, **how):
-    with Mosquitto(folder, "max_packet_size 6000000") as broker:
-        with _agent(folder, broker.port, **how) as agent, MqttPeer(broker.port, f"{BASE}/up/#") as peer:
-            agent.wait_for(lambda s: s["uplink"]["connected"], 30, "the connection")
-            yield agent, peer
+    with (
+        Mosquitto(folder, "max_packet_size 6000000") as broker,
+        _agent(folder, broker.port, **how) as agent,
+        MqttPeer(broker.port, f"{BASE}/up/#") as peer,
+    ):
+        agent.wait_for(lambda s: s["uplink"]["connected"], 30, "the connection")
+        yield agent, peer
 
 
 def answers(peer: MqttPeer, n: int, last: str = "", timeout_s: float = 15) -> list[dict]:
@@ -78,11 +81,6 @@ def refused(peer: MqttPeer, n: int) -> str:
     answer = answers(peer, n)[-1]
     assert answer["state"] == "refused"
     return answer["code"]
-
-
-def counts(agent: RunningAgent) -> dict[str, int]:
-    health = agent.ask("status")["commands"]
-    return health["counts"]
 
 
 @pytest.mark.slow
@@ -184,7 +182,7 @@ def test_55_to_57_what_properties_ask_for_decides_nothing(tmp_path):
     asked.UserProperty = [(f"k{i}", "v") for i in range(300)]
     too_long = Properties(PacketTypes.PUBLISH)
     too_long.CorrelationData = b"c" * 5000
-    with running(tmp_path) as (agent, peer), MqttPeer(agent_port(peer), "edge/v1/t/s/gw2/#", client_id="other") as other:
+    with running(tmp_path) as (_, peer), MqttPeer(peer._client.port, "edge/v1/t/s/gw2/#", client_id="other") as other:
         peer.publish(HOLD, signed(1, reply="$SYS/#"), properties=asked)
         assert answers(peer, 1)[-1]["state"] == "done"
         mine = [m for m in peer.messages if m[0].endswith(ulid(1))]
@@ -194,10 +192,6 @@ def test_55_to_57_what_properties_ask_for_decides_nothing(tmp_path):
         mine = [m for m in peer.messages if m[0].endswith(ulid(2))]
         assert {getattr(m[3], "CorrelationData", b"") for m in mine} == {b""}
         assert other.messages == []
-
-
-def agent_port(peer: MqttPeer) -> int:
-    return peer._client.port
 
 
 @pytest.mark.slow
@@ -221,7 +215,8 @@ def test_60_a_desired_state_is_refused_whole_and_reported_says_why(tmp_path, bod
         peer.publish(f"{BASE}/down/desired", body, retain=True)
 
         def why(messages):
-            return [r for m in messages if m[0] == f"{BASE}/up/reported" and (r := json.loads(m[1])).get("desired_refused")]
+            told = [json.loads(m[1]) for m in messages if m[0] == f"{BASE}/up/reported"]
+            return [t for t in told if t.get("desired_refused")]
 
         assert "not taken" in peer.wait_for(why)[-1]["desired_refused"]
 
