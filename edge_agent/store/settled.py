@@ -7,7 +7,7 @@ after COMMIT returned.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
 import msgspec
@@ -64,9 +64,10 @@ class Outgoing:
                 self._settled[prio].add(first, last)
 
     def give_up(self, verdict: Verdict) -> None:
-        self.settle(verdict.prio, verdict.id, verdict.id)
         with self._lock:
             self._verdicts.append(verdict)
+            self._settled[verdict.prio].add(verdict.id, verdict.id)
+            self._changes += 1
 
     def verdicts(self) -> list[Verdict]:
         """Those that the writer has not carried out yet, oldest first."""
@@ -101,9 +102,17 @@ class Outgoing:
         return self._changes
 
     def to_keep(self, limit: int | None = _KEPT_RANGES) -> Settled:
-        """The lowest ranges of each priority, to be written down."""
+        """The lowest ranges of each priority, to be written down.
+
+        Without the rows that are given up and not yet declared: were only that known after a crash, they would be
+        neither delivered nor declared.
+        """
         with self._lock:
-            return tuple(tuple(ranges)[:limit] for ranges in self._settled)
+            given_up = [(verdict.prio, verdict.id) for verdict in self._verdicts]
+            return tuple(
+                tuple(_without(ranges, sorted(row_id for of, row_id in given_up if of == prio)))[:limit]
+                for prio, ranges in enumerate(self._settled)
+            )
 
     def restore(self, settled: Settled) -> None:
         """Adds what was written down; being delivered is never taken back."""
@@ -111,3 +120,15 @@ class Outgoing:
             for prio, ranges in enumerate(settled):
                 for first, last in ranges:
                     self._settled[prio].add(first, last)
+
+
+def _without(ranges: Iterable[tuple[int, int]], ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The ranges with these ids taken out; `ids` ascending."""
+    for first, last in ranges:
+        for row_id in ids:
+            if first <= row_id <= last:
+                if first < row_id:
+                    yield first, row_id - 1
+                first = row_id + 1  # noqa: PLW2901 - the rest of the range
+        if first <= last:
+            yield first, last

@@ -238,3 +238,15 @@ def test_guessed_time_is_set_right_once_the_clock_is_known(tmp_path):
     assert (guessed.t0, guessed.tq) == (guessed.m0 + 1_800_000_000_000, "synced")
     assert synced == decode.decode_row(as_stored[1])
     outbox.close()
+
+
+def test_row_that_was_given_up_and_not_declared_yet_is_not_taken_for_delivered_after_a_restart(tmp_path):
+    """It would be neither delivered nor declared: the end, or a power cut, comes before the next commit."""
+    box = Box(tmp_path)
+    for _ in range(3):
+        box.commit(box.telemetry())
+    first, second, third = box.waiting(2)
+    box.deliver([first, third])
+    box.outbox.refused((2, second.id), "payload")
+    box.restart()
+    assert [row.id for row in box.waiting(2)] == [second.id]
