@@ -27,6 +27,7 @@ COMMANDS = {
     "store": "Look after the database: count, check, export, salvage, compact.",
     "ports": "Find serial devices, who holds them, and what speaks there.",
     "fleet": "Take what gateways deliver into PostgreSQL, and prove that it is whole.",
+    "command": "Make keys for commands from the backend, and sign a command.",
     "mcu": "Look at microcontrollers, set outputs, update their firmware.",
     "version": "Show the versions of the agent and of what it runs on.",
 }

@@ -105,9 +105,7 @@ def _read_floors(path: Path) -> dict[str, int]:
     except OSError as e:
         raise Retryable(f"{path}: {e.strerror}", hint="check who owns the data directory") from e
     except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        hint = (
-            "without it old commands count as new: restore it, or delete it 5 min after the last command"
-        )
+        hint = "without it old commands count as new: restore it, or delete it 5 min after the last command"
         raise Fatal(f"{path} cannot be read ({e})", hint=hint) from e
 
 

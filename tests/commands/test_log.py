@@ -1,0 +1,83 @@
+"""What was commanded is known after a power cut, and nothing is done twice."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edge_agent.commands.log import FLOORS, LOG, CommandLog
+from edge_agent.contract.messages import Cmd, CmdResult
+from edge_agent.errors import Fatal, Retryable
+from tests.commands.signing import signed, ulid
+
+
+def opened(folder, store="one"):
+    (folder / "store").mkdir(exist_ok=True)
+    return CommandLog(folder, folder / "store", store)
+
+
+def command(n):
+    return msgspec.json.decode(signed(n), type=Cmd)
+
+
+def done(n):
+    return CmdResult(id=ulid(n), state="done", code="", t=1)
+
+
+def test_floor_and_answer_are_there_after_a_restart(tmp_path):
+    log = opened(tmp_path)
+    log.take(command(5), "key", 1)
+    log.step(done(5))
+    again = opened(tmp_path)
+    assert (again.floors, again.results) == ({"key": 5}, {ulid(5): done(5)})
+
+
+def test_a_command_without_an_end_is_interrupted(tmp_path):
+    opened(tmp_path).take(command(5), "key", 1)
+    assert [r.id for r in opened(tmp_path).interrupted()] == [ulid(5)]
+
+
+def test_another_database_knows_no_answers_and_every_floor(tmp_path):
+    log = opened(tmp_path)
+    log.take(command(5), "key", 1)
+    log.step(done(5))
+    other = opened(tmp_path, "two")
+    assert (other.floors, other.results) == ({"key": 5}, {})
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_half_a_line_costs_that_line_only_and_the_next_is_whole(tmp_path, cut):
+    log = opened(tmp_path)
+    for n in (1, 2):
+        log.take(command(n), "key", 1)
+        log.step(done(n))
+    path = tmp_path / "store" / LOG
+    path.write_bytes(path.read_bytes()[:-cut])
+    again = opened(tmp_path)
+    assert again.results[ulid(1)] == done(1)
+    again.take(command(3), "key", 1)
+    assert opened(tmp_path).results[ulid(3)].state == "accepted"
+
+
+def test_a_thousand_answers_are_kept_and_the_file_stays_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_agent.commands.log.os.fsync", lambda _: None)
+    log = opened(tmp_path)
+    for n in range(5000):
+        log.step(done(n))
+    assert (tmp_path / "store" / LOG).stat().st_size < 500_000
+    assert ulid(4999) in opened(tmp_path).results
+
+
+def test_a_disk_that_refuses_takes_nothing(tmp_path):
+    log = opened(tmp_path)
+    log.take(command(1), "key", 1)
+    (tmp_path / f"{FLOORS}.new").mkdir()
+    with pytest.raises(Retryable):
+        log.take(command(2), "key", 1)
+    assert (log.floors, list(log.results)) == ({"key": 1}, [ulid(1)])
+
+
+def test_floors_that_cannot_be_read_stop_the_start(tmp_path):
+    (tmp_path / FLOORS).write_bytes(b"\0\0")
+    with pytest.raises(Fatal, match=FLOORS):
+        opened(tmp_path)
