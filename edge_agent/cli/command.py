@@ -79,8 +79,8 @@ def sign(
     now_ms = time.time_ns() // 1_000_000
     cmd = Cmd(
         id=new_ulid(now_ms * 1_000_000, secrets.token_bytes), gw=target.gateway, tenant=target.tenant,
-        site=target.site, name=name, args=dict(_argument(a) for a in arguments), issued=now_ms, expires=now_ms + valid_s * 1000,
-        counter=now_ms, role=role, reply="up/cmd", sig="",
+        site=target.site, name=name, args=dict(_argument(a) for a in arguments), issued=now_ms,
+        expires=now_ms + valid_s * 1000, counter=now_ms, role=role, reply="up/cmd", sig="",
     )  # fmt: skip
     envelope = _envelope()
     signed = envelope.seal(_without_signature(cmd), envelope.read_private(key)).decode()
