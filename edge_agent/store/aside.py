@@ -72,6 +72,13 @@ def bound_asides(directory: Path, quota_bytes: int, *, needed: Collection[str]) 
     return went
 
 
+def delete_asides(directory: Path, *, but: Collection[str]) -> None:
+    """Where the volume is full: what was kept for a person only."""
+    for path in asides(directory):
+        if path.name not in but:
+            _delete(path)
+
+
 def _asides(directory: Path) -> Iterator[tuple[int, Path]]:
     for path in directory.iterdir():
         if match := _ASIDE.fullmatch(path.name):

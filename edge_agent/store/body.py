@@ -83,6 +83,8 @@ class StoreBody:
         self._salvaging = Salvaging(writer.directory)
         self._reopen = bool(writer.offline)
         self._attempted = 0
+        self._pressed = False
+        """The reserve was given once: it is taken again when there is room."""
         # what an attempt may have put on the disk is not shed: it must not be all that there is room for
         self._group_bytes = min(_GROUP_BYTES, writer.limits.max_pages * PAGE_BYTES // 8, options.ring_bytes // 2)
 
@@ -209,6 +211,8 @@ class StoreBody:
             return False
         if self.failing:
             self._turned(True, "")
+        if self._pressed:
+            self._writer.relieve()
         return True
 
     def _commit_group(self) -> None:
@@ -255,6 +259,9 @@ class StoreBody:
     def _failed(self, error: Retryable) -> None:
         """Nothing is lost yet: the next interval tries again, over a fresh connection unless it was only full."""
         self._reopen = self._reopen or not isinstance(error, Full)
+        if isinstance(error, Full):
+            self._writer.press()
+            self._pressed = True
         if isinstance(error, Damaged):
             self._leave(error.message)
         self._ring.shed(self._writer.epoch, spare=self._attempted)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,13 +21,22 @@ from edge_agent.contract.ulid import new_ulid
 from edge_agent.errors import Fatal, Retryable
 from edge_agent.ports import Clock
 from edge_agent.store import database
-from edge_agent.store.aside import DATABASE, asides, bound_asides, finish_setting_aside, next_aside, set_aside
+from edge_agent.store.aside import (
+    DATABASE,
+    asides,
+    bound_asides,
+    delete_asides,
+    finish_setting_aside,
+    next_aside,
+    set_aside,
+)
 from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Database, Limits
 from edge_agent.store.gaps import GapSet
 from edge_agent.store.identity import IDENTITY, Identity, Job, make_folder, read_identity, sync_folder, write_identity
 from edge_agent.store.inspection import why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
+from edge_agent.store.reserve import give_reserve, quota_on, take_reserve
 from edge_agent.store.writer import Writer
 
 __all__ = ["DATABASE", "LOCK", "Opening", "asides", "open_store"]
@@ -59,9 +69,10 @@ def open_store(
         raise Fatal(
             f"store.quota of {quota_bytes} bytes is too small", hint=f"give it at least {MIN_QUOTA_BYTES} bytes"
         )
-    opening = Opening(directory, Limits(quota_bytes), clock, entropy)
+    limits = Limits(quota_on(directory, quota_bytes, MIN_QUOTA_BYTES))
+    opening = Opening(directory, limits, clock, entropy)
     epoch = new_ulid(clock.now().wall_ns, entropy)
-    writer = Writer(directory / DATABASE, Limits(quota_bytes), encoder=RowEncoder(gateway, epoch), opening=opening)
+    writer = Writer(directory / DATABASE, limits, encoder=RowEncoder(gateway, epoch), opening=opening)
     try:
         opening.begin(writer)
     except Retryable as error:
@@ -100,6 +111,7 @@ class Opening:
             make_folder(self._directory)
             self._lock = DirectoryLock(self._directory / LOCK)
             self._begin(writer)
+            take_reserve(self._directory)
         except OSError as error:
             self.close()
             raise Retryable(
@@ -143,6 +155,15 @@ class Opening:
             self._write(
                 msgspec.structs.replace(self._identity, jobs=tuple(j for j in self._jobs if j.name != name))
             )
+
+    def press(self) -> None:
+        """The volume is full: what is not needed for rows goes."""
+        give_reserve(self._directory)
+        with suppress(OSError):
+            delete_asides(self._directory, but=[job.name for job in self._jobs])
+
+    def relieve(self) -> None:
+        take_reserve(self._directory)
 
     def close(self) -> None:
         if self._lock is not None:

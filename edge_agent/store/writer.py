@@ -70,6 +70,10 @@ class Opening(Protocol):
 
     def give_up(self, reason: str) -> None: ...
 
+    def press(self) -> None: ...
+
+    def relieve(self) -> None: ...
+
     def move_on(self, writer: Writer) -> Database: ...
 
     def finished(self, name: str) -> None: ...
@@ -280,6 +284,14 @@ class Writer:
         highest = tuple(self._db.one(f"SELECT max(id) FROM {table}") or 0 for table in ROW_TABLES)  # noqa: S608
         landed = any(here > known for here, known in zip(highest, self._newest, strict=True))
         return self._succeeded() if landed else None
+
+    def press(self) -> None:
+        """The volume is full: the store's reserve goes, and what was kept for a person only."""
+        self._opening.press()
+
+    def relieve(self) -> None:
+        """Takes the reserve again, if there is room."""
+        self._opening.relieve()
 
     def give_up_file(self, reason: str) -> None:
         """The database is damaged: `reopen`, or the next start, moves it aside instead of trusting it."""

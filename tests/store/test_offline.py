@@ -1,7 +1,9 @@
 """A start on a volume that refuses: the agent is live in memory, and the store opens by itself when the disk does."""
 
 import errno
+import random
 import subprocess
+import time
 
 import pytest
 
@@ -10,7 +12,7 @@ from edge_agent.store.identity import IDENTITY, read_identity
 from edge_agent.store.opening import open_store
 from tests.store import effects
 from tests.store.accounting import account
-from tests.store.test_body import fill, running, small_volume, wait_until
+from tests.store.test_body import fill, noisy, running, small_volume, wait_until
 
 
 def mounted(folder, options):
@@ -158,3 +160,67 @@ def test_folder_that_is_not_the_agents_stops_the_start(tmp_path):
     with pytest.raises(Retryable):
         open_store(tmp_path / "file" / "x", gateway="gw1", quota_bytes=1 << 20, clock=FakeClock())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_store_alone_never_fills_its_volume(tmp_path):
+    """Durability row 3: the quota is held under the volume's size, whatever the site file says."""
+    with (
+        small_volume(tmp_path / "volume", size="2M") as volume,
+        running(volume / "store", interval_ns=20_000_000) as box,
+    ):
+        for start in range(0, 150_000, 1000):
+            assert box.body.wait_room(10)
+            box.body.put(noisy(start, start + 999))
+        assert box.body.flush(20)
+        assert box.health == []
+        box.outbox.close()
+        found = account(volume / "store")
+        assert list(found.whole("press", box.epoch)) == [(0, 149_999)]
+        assert found.lost["press", box.epoch].size > 0
+        assert not found.both()
+
+
+def test_reserve_makes_room_on_a_volume_that_others_filled(tmp_path):
+    """Durability row 3."""
+    with small_volume(tmp_path / "volume") as volume, running(volume / "store", interval_ns=20_000_000) as box:
+        box.body.put(effects.records(0, 9))
+        assert box.body.flush(10)
+        reserve = volume / "store" / "store.reserve"
+        assert reserve.stat().st_size >= 128 * 1024
+        fill(volume / "filler")
+        for i in range(100):
+            box.body.put([effects.decision(i, text=random.Random(i).randbytes(400).hex())])
+        assert box.body.flush(10)
+        assert box.body.failing == ""
+        (volume / "filler").unlink()
+        box.body.put(effects.records(10, 19))
+        assert box.body.flush(10)
+        assert wait_until(reserve.exists)
+
+
+def test_volume_of_64_mb_filled_by_another_program_and_freed(tmp_path):
+    """Line 3: what is put never waits, every loss is declared, and the store is back in less than ten seconds."""
+    with small_volume(tmp_path / "volume", size="64M") as volume:
+        with running(volume / "store", interval_ns=50_000_000, ring_bytes=200_000) as box:
+            box.body.put(effects.records(0, 999))
+            assert box.body.flush(10)
+            fill(volume / "filler")
+            slowest_s = 0.0
+            for start in range(1000, 61_000, 1000):
+                assert box.body.wait_room(10)
+                readings = [*noisy(start, start + 999), effects.decision(start // 1000 - 1)]
+                began = time.monotonic()
+                box.body.put(readings)
+                slowest_s = max(slowest_s, time.monotonic() - began)
+            assert slowest_s < 1
+            box.body.flush(0.3)
+            assert box.body.failing
+            (volume / "filler").unlink()
+            began = time.monotonic()
+            assert box.body.flush(10)
+            print(f"slowest put {slowest_s * 1e3:.1f} ms, back after {time.monotonic() - began:.2f} s")
+        found = account(volume / "store")
+        assert list(found.whole("press", box.epoch)) == [(0, 60_999)]
+        assert list(found.rows["decision", box.epoch]) == [(0, 59)]
+        assert found.lost["press", box.epoch].size > 0
+        assert not found.both()
