@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from tests.commands.signing import OPERATOR, STRANGER, VIEWER, signed, text_of, ulid
 from tests.doubles.mosquitto import Mosquitto
 from tests.doubles.mqtt_peer import MqttPeer
-from tests.e2e.harness import RunningAgent, site_text
+from tests.e2e.harness import RunningAgent, site_text, wait_until
 
 BASE = "edge/v1/t/s/gw1"
 HOLD = f"{BASE}/down/cmd/rule-hold"
@@ -227,3 +227,52 @@ def test_without_a_key_in_the_site_file_nothing_is_accepted(tmp_path):
         peer.publish(HOLD, signed(1))
         assert refused(peer, 1) == "unauthorised"
         assert agent.status()["holds"] == {}
+
+
+@pytest.mark.slow
+def test_49_a_gateway_that_does_not_know_the_time_takes_no_command(tmp_path):
+    with running(tmp_path, clock="ntp") as (agent, peer):
+        if agent.status()["clock"] != "guessed":
+            pytest.skip("the kernel of this machine says that its clock is synchronized")
+        peer.publish(HOLD, signed(1))
+        assert refused(peer, 1) == "clock_unsynced"
+
+
+@pytest.mark.slow
+def test_a_peer_on_anothers_topics_is_refused_counted_and_told_nothing_of_the_site(tmp_path):
+    with running(tmp_path) as (_, peer):
+        peer.publish(HOLD, signed(1, by=STRANGER))
+        (answer,) = answers(peer, 1)
+        del answer["t"]
+        assert answer == {"schema": "cmd_result/1", "id": ulid(1), "state": "refused", "code": "unauthorised"}
+
+        def counted(messages):
+            told = [json.loads(m[1]) for m in messages if m[0] == f"{BASE}/up/health"]
+            parts = {p["name"]: p for t in told[-1:] for p in t["parts"]}
+            return parts.get("commands", {}).get("counts", {}).get("refused_unauthorised")
+
+        assert peer.wait_for(counted, 40) == 1
+
+
+@pytest.mark.slow
+def test_a_command_that_a_kill_interrupted_is_failed_and_not_carried_out_again(tmp_path):
+    with Mosquitto(tmp_path) as broker, MqttPeer(broker.port, f"{BASE}/up/#") as peer:
+        agent = _agent(tmp_path, broker.port)
+        try:
+            agent.start()
+            agent.wait_for(lambda s: s["uplink"]["connected"], 30, "the connection")
+            peer.publish(HOLD, signed(1))
+            answers(peer, 1)
+            agent.kill()
+            log = tmp_path / "data" / "store" / "commands.log"
+            *before, last = log.read_bytes().splitlines(keepends=True)
+            assert b'"done"' in last
+            log.write_bytes(b"".join(before))
+            peer.messages.clear()
+            agent.start()
+            assert answers(peer, 1, timeout_s=30)[-1]["code"] == "interrupted"
+            peer.publish(HOLD, signed(1))
+            wait_until(lambda: len(answers(peer, 1)) == 2, 10, "the stored answer")
+            assert answers(peer, 1)[-1]["code"] == "interrupted"
+        finally:
+            agent.kill()
