@@ -2,6 +2,7 @@
 
 import errno
 import random
+import sqlite3
 import subprocess
 import time
 
@@ -117,8 +118,6 @@ def test_epoch_of_a_start_without_a_disk_is_its_own(tmp_path):
 
 def test_database_that_another_program_locks_is_waited_for(tmp_path):
     """Input 79."""
-    import sqlite3
-
     lived_once(tmp_path)
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -224,3 +223,28 @@ def test_volume_of_64_mb_filled_by_another_program_and_freed(tmp_path):
         assert list(found.rows["decision", box.epoch]) == [(0, 59)]
         assert found.lost["press", box.epoch].size > 0
         assert not found.both()
+
+
+def test_wal_that_a_reader_kept_growing_shrinks_when_it_ends(tmp_path):
+    """Durability row 29; input 79: a start with a large -wal is as quick, and later commits shrink it."""
+    limit_bytes = 1 << 20
+    with running(tmp_path, interval_ns=20_000_000, quota_bytes=4 << 20) as box:
+        box.body.put(noisy(0, 99))
+        assert box.body.flush(10)
+        reader = sqlite3.connect(f"file:{tmp_path / 'store.db'}?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM row2").fetchone()
+        for start in range(100, 200_100, 1000):
+            assert box.body.wait_room(10)
+            box.body.put(noisy(start, start + 999))
+            if start % 10_000 == 100:
+                assert box.body.flush(10)
+        assert box.body.flush(10)
+        wal = tmp_path / "store.db-wal"
+        assert wal.stat().st_size > limit_bytes
+        reader.close()
+        for start in range(200_100, 230_100, 1000):
+            box.body.put(noisy(start, start + 999))
+            assert box.body.flush(10)
+        assert wal.stat().st_size <= limit_bytes
+    assert list(account(tmp_path).whole("press", box.epoch)) == [(0, 230_099)]
