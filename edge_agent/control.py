@@ -231,14 +231,12 @@ def _hold(hold: Hold, mono_ns: int) -> dict[str, Any]:
 
 
 def _alert(alert: Alert, acked_by: str, now: Stamp) -> dict[str, Any]:
-    """One of a boot before this is as old as the wall clocks of both say."""
-    same_boot = alert.stamp.boot == now.boot
-    age_ns = now.mono_ns - alert.stamp.mono_ns if same_boot else now.wall_ns - alert.stamp.wall_ns
+    age_ns = alert.stamp.age_ns(now)
     return {
         "alert_id": alert.alert_id,
         "dedupe_key": alert.dedupe_key,
         "severity": alert.severity,
         "text": alert.text,
         "acked_by": acked_by,
-        "age_s": round(max(age_ns, 0) / 1e9, 1),
+        "age_s": None if age_ns is None else round(age_ns / 1e9, 1),
     }

@@ -17,7 +17,6 @@ from edge_agent.rules.values import Known
 from edge_agent.types import (
     Act,
     Alert,
-    ClockQuality,
     Command,
     Decision,
     Effect,
@@ -49,8 +48,7 @@ class Hold(msgspec.Struct, frozen=True):
         whole time again: somebody may have a hand in the machine."""
         if now.boot == self.since.boot:
             return self
-        known = now.quality is self.since.quality is ClockQuality.SYNCED
-        gone_ns = min(max(now.wall_ns - self.since.wall_ns, 0), self.for_ns) if known else 0
+        gone_ns = min(self.since.age_ns(now) or 0, self.for_ns)
         return msgspec.structs.replace(self, since=now, for_ns=self.for_ns - gone_ns)
 
     def __str__(self) -> str:

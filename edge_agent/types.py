@@ -35,6 +35,14 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
     quality: ClockQuality = ClockQuality.SYNCED
     boot: str = ""
 
+    def age_ns(self, now: Stamp) -> int | None:
+        """At `now`, never negative; None between two boots where not both wall clocks were right."""
+        if self.boot == now.boot:
+            return max(now.mono_ns - self.mono_ns, 0)
+        if not (self.quality is now.quality is ClockQuality.SYNCED):
+            return None
+        return max(now.wall_ns - self.wall_ns, 0)
+
 
 class Reading(msgspec.Struct, frozen=True, tag="reading"):
     """The fields of one stream at one instant. `values` holds None for a value that was not given.

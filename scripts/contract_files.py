@@ -42,7 +42,8 @@ def write(files: dict[Path, str]) -> None:
 
 
 def freeze() -> None:
-    """A version that was released is never frozen again: its folder is what old readers know."""
+    """Until it is released a version may be frozen again; afterwards its folder is what old readers know, and a
+    changed shape needs a new version."""
     folder = RELEASED / __version__
     for part in (published.SCHEMAS, published.EXAMPLES):
         shutil.rmtree(folder / part.name, ignore_errors=True)

@@ -59,7 +59,8 @@ def _alert(alert: Document) -> Line:
     by = alert.get("acked_by")
     acked = f", acknowledged by {by}" if by else ""
     tone = "bad" if alert["severity"] == "critical" and not by else "odd"
-    return Line("", alert["severity"], tone, f"{ago(alert['age_s'])}{acked}: {alert['text']} ({alert['alert_id']})")
+    when = "before a restart of the box" if alert["age_s"] is None else ago(alert["age_s"])
+    return Line("", alert["severity"], tone, f"{when}{acked}: {alert['text']} ({alert['alert_id']})")
 
 
 def _rules(rules: Mapping[str, str]) -> Iterator[Line]:

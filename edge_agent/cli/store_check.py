@@ -90,7 +90,7 @@ _TOLD = {
     "hole": "in no row and in no gap",
 }
 _NEXT = {
-    "structure": "systemctl restart edge-agent: the start moves a damaged file aside, keeps it, and goes on",
+    "structure": "the agent moves a damaged file aside by itself, running or at its start: see edge-agent status",
     "unreadable": "save what can be read: edge-agent store export; look at the medium: dmesg",
     "damaged": "a damaged row is declared lost when its turn to be sent comes; if there are more each day, the medium"
     " is failing: replace it",

@@ -15,8 +15,10 @@ from edge_agent.fleet.commit import Outcome
 from edge_agent.fleet.intake import Series
 
 MOST_BYTES = 48 * 1024
-"""A gateway takes 64 KiB, and 4,096 ranges."""
+"""Of one message: a gateway takes 64 KiB, and 4,096 ranges."""
 _MOST_RANGES = 1000
+_NAMED_BYTES, _RANGE_BYTES, _REJECT_BYTES = 8, 36, 96
+"""At most: what a stream takes beside its name, a range, and a refusal beside the name of its stream."""
 
 _Epoch = tuple[topics.Gateway, str]
 _encode = msgspec.json.Encoder().encode
@@ -39,10 +41,6 @@ class Acks:
         for series, seq, code in outcome.rejected:
             self._reject.setdefault(_epoch(series), {})[series.stream, seq] = code
 
-    def clear(self) -> None:
-        self._have.clear()
-        self._reject.clear()
-
     def take(self) -> tuple[str, bytes] | None:
         """(topic, body) of one message for one gateway; None when nothing is left."""
         if not self:
@@ -52,23 +50,33 @@ class Acks:
         return epoch[0].down(topics.ACK), _encode(ack)
 
     def _next(self, epoch: _Epoch, most: int) -> messages.Ack:
+        room = MOST_BYTES
         streams = self._have.pop(epoch, {})
         have: dict[str, tuple[tuple[int, int], ...]] = {}
-        while streams and most > 0:
+        while streams and most > 0 and room > 0:
             stream, ranges = streams.popitem()
+            room -= len(stream.encode()) + _NAMED_BYTES
             joined = list(coalesced(ranges))
-            have[stream], rest = tuple(joined[:most]), joined[most:]
+            fit = max(min(most, room // _RANGE_BYTES), 1)
+            have[stream], rest = tuple(joined[:fit]), joined[fit:]
             most -= len(have[stream])
+            room -= len(have[stream]) * _RANGE_BYTES
             if rest:
                 streams[stream] = rest
         if streams:
             self._have[epoch] = streams
-        rejects = self._reject.pop(epoch, {})
-        now = list(rejects.items())[: max(most, 1)]
-        if later := dict(list(rejects.items())[len(now) :]):
-            self._reject[epoch] = later
-        reject = [messages.Reject(stream=stream, seq=seq, code=code) for (stream, seq), code in now]
-        return messages.Ack(epoch=epoch[1], have=have, reject=reject)
+        return messages.Ack(epoch=epoch[1], have=have, reject=self._rejects(epoch, max(most, 1), room))
+
+    def _rejects(self, epoch: _Epoch, most: int, room: int) -> list[messages.Reject]:
+        waiting = self._reject.pop(epoch, {})
+        now: list[messages.Reject] = []
+        while waiting and len(now) < most and (room > 0 or not now):
+            stream, seq = next(iter(waiting))
+            now.append(messages.Reject(stream=stream, seq=seq, code=waiting.pop((stream, seq))))
+            room -= len(stream.encode()) + _REJECT_BYTES
+        if waiting:
+            self._reject[epoch] = waiting
+        return now
 
 
 def coalesced(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

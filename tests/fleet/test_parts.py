@@ -93,6 +93,17 @@ def test_many_ranges_and_rejects_go_out_in_messages_that_a_gateway_takes() -> No
     assert sum(len(ack.reject) for ack in decoded) == len(rejected)
 
 
+def test_many_streams_with_long_names_go_out_in_messages_that_a_gateway_takes() -> None:
+    acks = Acks()
+    names = [f"{'long' * 24}-{i}" for i in range(1000)]
+    rejected = [(segment(0, 1, name).series, 1 << 52, "unstorable") for name in names]
+    acks.add(Outcome(held=[segment(1 << 52, 2, name) for name in names], rejected=rejected))
+    bodies = taken(acks)
+    assert max(map(len, bodies)) <= MAX_BYTES
+    decoded = [decode_ack(body) for body in bodies]
+    assert sum(len(ack.have) for ack in decoded) == sum(len(ack.reject) for ack in decoded) == len(names)
+
+
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)).map(lambda r: (r[0], r[0] + r[1]))))
 def test_coalesced_ranges_are_the_same_numbers_ascending_and_apart(ranges: list[tuple[int, int]]) -> None:
     out = list(coalesced(ranges))
