@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edge_agent.cli import show
+from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import EdgeError, ExitCode, Fatal
 
 
@@ -117,11 +118,9 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 
 
 def _envelope() -> Any:
-    try:
-        from edge_agent.commands import envelope
-    except ImportError as e:
-        hint = 'pip install "edge-agent[commands]"'
-        raise Fatal("needs the library cryptography", hint=hint, exit_code=ExitCode.CONFIGURATION) from e
+    needs_extra("cryptography", "commands")
+    from edge_agent.commands import envelope
+
     return envelope
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_agent.cli import show
+from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def ingest(
     """
     from edge_agent.cli.log import set_up_log
 
-    _needs_psycopg()
+    needs_extra("psycopg", "fleet")
     from edge_agent.cli.fleet_settings import broker_of
     from edge_agent.fleet.ingest import IngestSettings
     from edge_agent.fleet.process import run
@@ -92,7 +93,7 @@ def holes(database: str, database_password_file: str | None, gateway: str | None
 
     Exit codes: 0 nothing is missing; 1 something is, or the database does not answer; 2 wrong usage.
     """
-    _needs_psycopg()
+    needs_extra("psycopg", "fleet")
     from edge_agent.fleet.completeness import read_completeness
 
     streams = read_completeness(_database_of(database, database_password_file), gateway)
@@ -110,14 +111,6 @@ def holes(database: str, database_password_file: str | None, gateway: str | None
         click.echo(f"{show.mark(ok)} {received:,} received, {declared:,} declared lost, {missing:,} missing")
     if not ok:
         sys.exit(ExitCode.FAILURE)
-
-
-def _needs_psycopg() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("psycopg") is None:
-        hint = "pip install 'edge-agent[fleet]'"
-        raise Fatal("psycopg is not installed", hint=hint, exit_code=ExitCode.CONFIGURATION)
 
 
 def _database_of(conninfo: str, password_file: str | None) -> DatabaseSettings:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from edge_agent.cli import show
+from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode
 
 _SITE = "/etc/edge-agent/site.toml"
-_CODES = "Exit codes: 0 done; 1 no; 2 wrong usage or site file."
 
 _site = click.option(
     "--site", type=show.PATH, default=Path(_SITE), show_default=True, help="The site file with the [[mcu]] tables."
@@ -49,7 +49,7 @@ def list_(site: Path, as_json: bool) -> None:
 
     Exit codes: 0 done; 2 wrong usage or site file.
     """
-    from edge_agent.cli.mcu_look import listed
+    from edge_agent.cli.mcu_devices import listed
 
     document = listed(site)
     if as_json:
@@ -72,9 +72,10 @@ def ping(name: str | None, site: Path, port: str | None, baud: int, as_json: boo
 
     Exit codes: 0 all came back; 1 one did not, or the port cannot be had; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_look
+    _needs_smp()
+    from edge_agent.cli import mcu_devices, mcu_look
 
-    document = mcu_look.pinged(mcu_look.device(site, name, port, baud), count)
+    document = mcu_look.pinged(mcu_devices.device(site, name, port, baud), count)
     if as_json:
         show.echo_json(document)
     else:
@@ -90,9 +91,10 @@ def info(name: str | None, site: Path, port: str | None, baud: int, as_json: boo
 
     Exit codes: 0 done; 1 it does not answer, or the port cannot be had; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_look
+    _needs_smp()
+    from edge_agent.cli import mcu_devices, mcu_look
 
-    document = mcu_look.looked_at(mcu_look.device(site, name, port, baud))
+    document = mcu_look.looked_at(mcu_devices.device(site, name, port, baud))
     if as_json:
         show.echo_json(document)
         return
@@ -119,9 +121,9 @@ def watch(name: str | None, site: Path, seconds: float | None, as_json: bool) ->
 
     Exit codes: 0 done; 1 it gives no values; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_bridge, mcu_look
+    from edge_agent.cli import mcu_bridge, mcu_devices
 
-    seen = mcu_bridge.watch(mcu_look.device(site, name, None, 0), seconds, as_json)
+    seen = mcu_bridge.watch(mcu_devices.device(site, name, None, 0), seconds, as_json)
     sys.exit(ExitCode.OK if seen else ExitCode.FAILURE)
 
 
@@ -139,9 +141,9 @@ def set_(target: str, value: str, name: str | None, site: Path, as_json: bool) -
 
     Exit codes: 0 set and read back; 1 not; 2 wrong usage or site file; 3 no agent answers.
     """
-    from edge_agent.cli import mcu_bridge, mcu_look
+    from edge_agent.cli import mcu_bridge, mcu_devices
 
-    document = mcu_bridge.set_output(mcu_look.device(site, name, None, 0), target, value)
+    document = mcu_bridge.set_output(mcu_devices.device(site, name, None, 0), target, value)
     _end(document, f"{target} reads back {document.get('read_back')}", as_json)
 
 
@@ -151,6 +153,7 @@ def set_(target: str, value: str, name: str | None, site: Path, as_json: bool) -
 @click.option("--group", help="All devices of this group, instead of NAME.")
 @click.option(
     "--plan", type=click.Choice(["one-then-rest"]), default="one-then-rest", show_default=True,
+    expose_value=False,
     help="For --group: one first with its health window, then the rest; stops at the first that fails.",
 )  # fmt: skip
 @click.option("--key", type=show.PATH, help="Public key (PEM); default: as the site file says.")
@@ -159,7 +162,7 @@ def set_(target: str, value: str, name: str | None, site: Path, as_json: bool) -
 @click.option("--window", help='Health window, such as "30s"; default: as the site file says.')
 def flash(
     image: Path, name: str | None, site: Path, port: str | None, baud: int, as_json: bool, group: str | None,
-    plan: str, **given: Any,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Update the firmware with IMAGE, as imgtool sign has made it.
 
@@ -169,10 +172,10 @@ def flash(
 
     Exit codes: 0 confirmed; 1 refused, failed or gone back; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_flash, mcu_look
+    _needs_smp()
+    from edge_agent.cli import mcu_devices, mcu_flash
 
-    assert plan
-    devices = mcu_look.devices(site, name, port, baud, group, given)
+    devices = mcu_devices.devices(site, name, port, baud, group, given)
     document = mcu_flash.flash(devices, image, as_json)
     if as_json:
         show.echo_json(document)
@@ -186,9 +189,10 @@ def confirm(name: str | None, site: Path, port: str | None, baud: int, as_json: 
 
     Exit codes: 0 confirmed; 1 nothing is on trial, or the device does not answer; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_flash, mcu_look
+    _needs_smp()
+    from edge_agent.cli import mcu_devices, mcu_flash
 
-    document = mcu_flash.confirm(mcu_look.device(site, name, port, baud))
+    document = mcu_flash.confirm(mcu_devices.device(site, name, port, baud))
     _end(document, f"{document['mcu']}: version {document['version']} is confirmed", as_json)
 
 
@@ -199,10 +203,16 @@ def rollback(name: str | None, site: Path, port: str | None, baud: int, as_json:
 
     Exit codes: 0 it runs; 1 nothing is on trial, or the device does not answer; 2 wrong usage or site file.
     """
-    from edge_agent.cli import mcu_flash, mcu_look
+    _needs_smp()
+    from edge_agent.cli import mcu_devices, mcu_flash
 
-    document = mcu_flash.roll_back(mcu_look.device(site, name, port, baud))
+    document = mcu_flash.roll_back(mcu_devices.device(site, name, port, baud))
     _end(document, f"{document['mcu']}: version {document['was']} runs again", as_json)
+
+
+def _needs_smp() -> None:
+    for module in ("smp", "imgtool"):
+        needs_extra(module, "mcu")
 
 
 def _end(document: dict[str, Any], said: str, as_json: bool) -> None:

@@ -5,40 +5,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_agent.cli import agent_socket
+from edge_agent.cli.mcu_devices import Device
 from edge_agent.errors import ExitCode, Fatal
 from firmware_bridge.errors import BridgeError, PortBusy
 from firmware_bridge.smp_link import SmpLink
 
 _HAND_OVER_S = 5.0
 _BEAT_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One microcontroller, as the site file or the command line names it. `socket`, `data_dir` None: without a
-    site, so nobody to ask and nowhere to write it down. `kind` of its source, empty without one."""
-
-    name: str
-    port: str
-    baud: int
-    socket: Path | None = None
-    data_dir: Path | None = None
-    source: str = ""
-    kind: str = ""
-    key: Path | None = None
-    board: str = ""
-    group: str = "all"
-    slot_bytes: int | None = None
-    health: str = "answers"
-    window_s: float = 30.0
-
-    def with_(self, **changes: Any) -> Device:
-        return replace(self, **changes)
 
 
 class Lease:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edge_agent.cli import agent_socket, show
-from edge_agent.cli.mcu_access import Device
+from edge_agent.cli.mcu_devices import Device
 from edge_agent.errors import ExitCode, Fatal
 
 _EVERY_S = 1.0

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from edge_agent.cli import mcu_journal, mcu_window, show
-from edge_agent.cli.mcu_access import Device, Lease, failure
+from edge_agent.cli.mcu_access import Lease, failure
+from edge_agent.cli.mcu_devices import Device
 from edge_agent.errors import ExitCode, Fatal
 from firmware_bridge import flash as flow
 from firmware_bridge.errors import BridgeError
@@ -59,9 +60,6 @@ def _checked(path: Path, devices: list[Device]) -> Image:
         for device in devices:
             _note(device, "flash", "refused", image=str(path), reason=str(e))
         raise Fatal(str(e), hint=e.hint, exit_code=ExitCode.FAILURE) from e
-    except ImportError as e:
-        hint = "pip install 'edge-agent[mcu]'"
-        raise Fatal(f"{e.name} is not installed", hint=hint, exit_code=ExitCode.FAILURE) from e
     return image
 
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from edge_agent.cli.agent_socket import NoAnswer
-from edge_agent.cli.mcu_access import Device, Lease
+from edge_agent.cli.mcu_access import Lease
+from edge_agent.cli.mcu_devices import Device
 from firmware_bridge.errors import BridgeError, LinkDown
 from firmware_bridge.flash import answers
 
