@@ -165,6 +165,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_file_that_is_no_store_is_moved_aside_and_kept(tmp_path, name):
+    """Inputs 71 (zero bytes), 72 (text), 73 (magic only) and 77 (a trigger) of the bad inputs; durability row 5."""
     spoil, found = BAD_FILES[name]
     box = filled(tmp_path / "data")
     ended, path = box.epoch, tmp_path / "data" / "store.db"
@@ -238,7 +239,7 @@ def test_every_new_damage_gets_a_name_of_its_own(tmp_path):
 
 
 def test_wal_of_another_store_is_not_applied(tmp_path):
-    """SQLite itself would take it, and integrity checks would call the result healthy."""
+    """Input 75. SQLite itself would take it, and integrity checks would call the result healthy."""
     ours = filled(tmp_path / "ours", rows=5)
     theirs = Box(tmp_path / "theirs", seed=1)
     for _ in range(5):
@@ -254,6 +255,7 @@ def test_wal_of_another_store_is_not_applied(tmp_path):
 
 
 def test_random_bytes_as_wal_change_nothing(tmp_path):
+    """Input 75."""
     box = filled(tmp_path)
     (tmp_path / "store.db-wal").write_bytes(os.urandom(20_000))
     (tmp_path / "store.db-shm").write_bytes(os.urandom(32_768))
@@ -317,6 +319,7 @@ def test_damaged_file_is_left_while_running_and_its_epoch_goes_on(tmp_path):
 
 
 def test_newer_schema_stops_the_start_and_leaves_the_file(tmp_path):
+    """Input 76."""
     box = filled(tmp_path)
     changed(tmp_path / "store.db", 60, (database.SCHEMA_VERSION + 1).to_bytes(4, "big"))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
@@ -329,6 +332,7 @@ def test_newer_schema_stops_the_start_and_leaves_the_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["store.db", "store.db-wal"])
 def test_link_in_place_of_the_store_is_refused(tmp_path, name):
+    """Input 78."""
     box = filled(tmp_path / "data")
     path, victim = tmp_path / "data" / name, tmp_path / "victim"
     victim.write_bytes(b"precious")
@@ -345,6 +349,7 @@ def test_link_in_place_of_the_store_is_refused(tmp_path, name):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
 def test_file_of_another_user_is_refused(tmp_path):
+    """Input 78."""
     box = filled(tmp_path)
     os.chown(tmp_path / "store.db", 65534, 65534)
     with pytest.raises(Fatal) as refused:
