@@ -231,7 +231,7 @@ def _held(body, retained=False):
         assert not retained
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(bodies(), st.booleans())
 def test_no_message_crashes_the_verifier(body, retained):
     _held(body, retained)
@@ -240,11 +240,11 @@ def test_no_message_crashes_the_verifier(body, retained):
 PIECES = (b'"', b"{", b"[" * 50, b"\\ud800", b"NaN", b"1e999", b"-0", b"null", b"}")
 
 
-@pytest.mark.long
-def test_a_million_messages_crash_nothing():
-    """Mutations of good commands, from a fixed seed: hypothesis alone would need hours for as many."""
+@pytest.mark.parametrize("cases", [5_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_spoiled_commands_crash_nothing(cases):
+    """From a fixed seed: hypothesis alone would need hours for a million."""
     rng = random.Random(20261128)
-    for i in range(1_000_000):
+    for i in range(cases):
         text = bytearray(text_of(i % 1000 + 1, now_ms=NOW_MS))
         for _ in range(rng.randrange(4)):
             at = rng.randrange(len(text))
