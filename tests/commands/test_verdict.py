@@ -240,6 +240,7 @@ def test_no_message_crashes_the_verifier(body, retained):
 PIECES = (b'"', b"{", b"[" * 50, b"\\ud800", b"NaN", b"1e999", b"-0", b"null", b"}")
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("cases", [5_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_spoiled_commands_crash_nothing(cases):
     """From a fixed seed: hypothesis alone would need hours for a million."""
