@@ -55,6 +55,8 @@ from firmware_bridge.messages import Stream as StreamEntry
 from firmware_bridge.schema import Schema, printable
 
 _OUT_LIMIT = 8192
+# A second hello, with its ping, may go out before the first is answered.
+_PINGS_KEPT = 4
 _LEVELS = ("debug", "info", "warning", "error")
 _CAUSES = ("boot", "silence", "firmware")
 
@@ -124,7 +126,8 @@ class Session:
         self._noise_ns: int | None = None
         self._noise_base = (0, 0)
         self._noisy = False
-        self._ping: tuple[int, int] = (0, 0)
+        self._pings: dict[int, int] = {}
+        self._token = 0
         self._ack_due = False
         self._safe: Safe | None = None
         self._device_id = device_id
@@ -261,6 +264,10 @@ class Session:
             self._send(Hello(VERSION, self._id))
         else:
             self._send(Hello(VERSION, self._id, durable.boot, durable.next))
+        # The device answers it before the first sample, so that the backlog gets its own times. While greeting the
+        # clock may be that of a boot which has ended; later, only the next ping may ask: its answer says hello again.
+        if self.state is State.GREETING or not self.clock.synced:
+            self._ask_time(now_ns)
 
     def _send_ack(self, resend: int | None = None) -> None:
         durable = self._intake.durable
@@ -268,10 +275,15 @@ class Session:
             self._send(Ack(durable.boot, durable.next, resend))
             self._ack_due = False
 
+    def _ask_time(self, now_ns: int) -> None:
+        self._token = (self._token + 1) & 0xFFFFFFFF
+        self._pings[self._token] = now_ns
+        if len(self._pings) > _PINGS_KEPT:
+            del self._pings[next(iter(self._pings))]
+        self._send(Ping(self._token))
+
     def _send_ping(self, now_ns: int) -> None:
-        token = (self._ping[0] + 1) & 0xFFFFFFFF
-        self._ping = (token, now_ns)
-        self._send(Ping(token))
+        self._ask_time(now_ns)
         # A lost last acknowledgement is repaired here.
         self._send_ack()
         device = self.device
@@ -376,8 +388,8 @@ class Session:
         return [event] if event else []
 
     def _on_pong(self, message: Pong, now_ns: int) -> list[Event]:
-        token, sent_ns = self._ping
-        if message.token != token:
+        sent_ns = self._pings.get(message.token)
+        if sent_ns is None:
             return []
         apart = self.clock.update(sent_ns, message.time_us, now_ns)
         if distance(self._intake.expected, message.sent) > 0:

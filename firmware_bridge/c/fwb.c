@@ -319,7 +319,7 @@ static int compose_safe(fwb_t *b)
 {
     writer out = begin(b, SAFE, 6);
     put_head(&out, 0, 0);
-    put_value(&out, FWB_BOOL, !b->commanded);
+    put_value(&out, FWB_BOOL, b->safe);
     put_key(&out, 1, b->safe_cause);
     put_key(&out, 2, b->safe_us);
     put_key(&out, 3, b->stats.safe_entries);
@@ -515,11 +515,12 @@ static uint8_t carry_out(fwb_t *b, fwb_receipt *r, const item *value, uint64_t d
     fwb_value asked, readback;
     memcpy(&asked, &raw, sizeof asked);
     readback = asked;
-    b->unplaced &= ~(1u << r->actuator);
     enum fwb_status status = c->call->actuate(c->ctx, r->actuator, asked, &readback);
+    if (status != FWB_FAILED) b->unplaced &= ~(1u << r->actuator); /* one that failed still owes its safe value */
+    if (status == FWB_DONE) b->safe = 0;
     r->raw = raw_of(a->type, readback);
     r->has_value = status != FWB_PENDING;
-    b->commanded = 1;
+    b->commanded = 1; /* a failed one too: it may have moved the actuator */
     return (uint8_t)status;
 }
 
@@ -554,6 +555,7 @@ int fwb_actuated(fwb_t *b, uint32_t id, enum fwb_status status, fwb_value readba
     r->raw = raw_of(b->config->actuators[r->actuator].type, readback);
     r->has_value = 1;
     r->send = 1;
+    if (status == FWB_DONE) b->safe = 0;
     return FWB_OK;
 }
 
@@ -579,6 +581,7 @@ static void enter_safe(fwb_t *b, enum fwb_cause cause)
         }
     b->unplaced = b->config->n_actuators ? UINT32_MAX >> (32 - b->config->n_actuators) : 0;
     b->commanded = 0;
+    b->safe = 1;
     b->safe_cause = (uint8_t)cause;
     b->safe_us = now;
     b->silent_us = now - b->heard_us;

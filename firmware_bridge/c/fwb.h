@@ -187,7 +187,7 @@ typedef struct {
     uint64_t heard_us, health_us, safe_us, silent_us, log_us;
     fwb_receipt receipts[FWB_RECEIPTS];
     uint8_t receipt_at;
-    uint8_t live, commanded, safe_cause;
+    uint8_t live, commanded, safe, safe_cause;
     uint8_t send_info, send_safe, send_pong, send_zero, log_turn;
     uint8_t schema_at;
     uint8_t seq;

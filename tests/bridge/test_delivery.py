@@ -39,6 +39,33 @@ def test_plugging_in_is_enough_streams_come_by_name_and_unit():
     assert event.device.refused == ()
 
 
+def timed(world: World) -> bool:
+    batches = of(Batch, world.events)
+    return bool(batches) and all(batch.offset_ns is not None for batch in batches)
+
+
+@pytest.mark.parametrize("delay_ms", [2, 200], ids=["quick", "slower-than-two-hellos"])
+def test_the_backlog_of_a_board_has_its_own_times_when_the_host_starts(delay_ms):
+    world = World(delay_ms=delay_ms)
+    world.kill_host()
+    world.run(1000, sample_every_ms=10)
+    world.start_host()
+    world.run(3000)
+    assert timed(world)
+    first = of(Batch, world.events)[0]
+    assert first.error_ns <= 2 * delay_ms * 1_000_000
+    assert abs(first.device_us[0] * 1000 + first.offset_ns - (10**9 + 10 * 1_000_000)) <= first.error_ns + 10_000_000
+
+
+def test_a_board_that_started_anew_has_its_times_from_the_first_sample():
+    world = World()
+    world.run(500, sample_every_ms=10)
+    world.reboot(counter_survives=True)
+    world.run(500, sample_every_ms=10)
+    assert of(Restarted, world.events)
+    assert timed(world)
+
+
 def test_nothing_is_acknowledged_before_the_commit():
     world = World()
     world.commit_every = 10**15

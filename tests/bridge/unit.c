@@ -21,13 +21,17 @@ static size_t put(void *ctx, const uint8_t *data, size_t size)
     return size;
 }
 
+static enum fwb_status answer = FWB_DONE; /* of the actuator */
+static int actuated;
+
 static uint64_t now_us(void *ctx) { (void)ctx; return clock_us; }
 
 static enum fwb_status actuate(void *ctx, uint8_t index, fwb_value value, fwb_value *readback)
 {
     (void)ctx; (void)index;
     *readback = value;
-    return FWB_DONE;
+    actuated++;
+    return answer;
 }
 
 static const fwb_callbacks calls = { put, now_us, actuate, NULL, NULL, NULL };
@@ -103,8 +107,98 @@ static void indexes_and_logs(void)
     CHECK(fwb_crc32((const uint8_t *)"123456789", 9) == 0xcbf43926);
 }
 
+/* One frame from the host. */
+static void hear(fwb_t *b, uint8_t type, const uint8_t *payload, size_t size)
+{
+    uint8_t frame[80] = { 0, type, 0 };
+    memcpy(frame + 3, payload, size);
+    fwb_receive(b, frame, fwb_frame_seal(frame, size + 2));
+}
+
+/* Command `id`: b = 3, in time for ever. */
+static void say_command(fwb_t *b, uint8_t id)
+{
+    const uint8_t payload[] = { 0xa5, 0, 1, 1, id, 2, 0, 3, 3, 4, 0x1a, 0x7f, 0, 0, 0 };
+    hear(b, 4, payload, sizeof payload);
+}
+
+static void greet(fwb_t *b, fwb_config *c)
+{
+    static const uint8_t hello[] = { 0xa2, 0, 1, 1, 9 };
+    *c = good();
+    CHECK(fwb_init(b, c) == FWB_OK);
+    hear(b, 1, hello, sizeof hello);
+    CHECK(b->live);
+}
+
+static void a_failed_command_leaves_the_safe_value_owed(void)
+{
+    static fwb_t b;
+    static fwb_config c;
+    answer = FWB_FAILED;
+    greet(&b, &c);
+    CHECK(b.unplaced == 1);
+    say_command(&b, 1);
+    CHECK(b.receipts[0].status == FWB_FAILED && b.unplaced == 1);
+    answer = FWB_DONE;
+    int before = actuated;
+    fwb_poll(&b);
+    CHECK(actuated == before + 1 && b.unplaced == 0);
+    fwb_poll(&b);
+    CHECK(actuated == before + 1);
+
+    answer = FWB_FAILED;
+    fwb_safe(&b);
+    answer = FWB_DONE;
+    say_command(&b, 2);
+    CHECK(b.unplaced == 0); /* what was commanded since stays */
+}
+
+/* SAFE.active as the host would be told it. */
+static int says_safe(fwb_t *b)
+{
+    static const uint8_t hello[] = { 0xa2, 0, 1, 1, 9 };
+    room = SIZE_MAX;
+    fwb_poll(b);
+    sent_size = 0;
+    hear(b, 1, hello, sizeof hello);
+    fwb_poll(b);
+    for (size_t at = 0, end = 0; end < sent_size; at = ++end) {
+        while (sent[end]) end++;
+        if (end > at && fwb_frame_open(sent + at, end - at) > 0 && sent[at] == 0x48) return sent[at + 4] == 0xf5;
+    }
+    CHECK(!"no SAFE was sent");
+    return -1;
+}
+
+static void the_safe_state_ends_with_a_command_that_is_done(void)
+{
+    static fwb_t b;
+    static fwb_config c;
+    greet(&b, &c);
+    CHECK(says_safe(&b));
+    answer = FWB_FAILED;
+    say_command(&b, 1);
+    CHECK(says_safe(&b));
+    answer = FWB_PENDING;
+    say_command(&b, 2);
+    CHECK(says_safe(&b));
+    CHECK(fwb_actuated(&b, 2, FWB_FAILED, (fwb_value){ .u = 0 }) == FWB_OK);
+    CHECK(says_safe(&b));
+    say_command(&b, 3);
+    CHECK(fwb_actuated(&b, 3, FWB_DONE, (fwb_value){ .u = 3 }) == FWB_OK);
+    CHECK(!says_safe(&b));
+    answer = FWB_DONE;
+    fwb_safe(&b);
+    CHECK(says_safe(&b));
+    say_command(&b, 4);
+    CHECK(!says_safe(&b));
+}
+
 int main(void)
 {
+    a_failed_command_leaves_the_safe_value_owed();
+    the_safe_state_ends_with_a_command_that_is_done();
     wrong_configs_are_refused();
     a_line_that_takes_one_byte_at_a_time_gets_whole_frames();
     indexes_and_logs();
