@@ -74,8 +74,6 @@ def all_devices(site: Path) -> list[Device]:
 def _device(mcu: McuConfig, site: SiteConfig) -> Device:
     owner = next((s for s in site.source if s.name == mcu.source), None)
     port = mcu.port or str(getattr(owner.driver if owner else None, "device", ""))
-    if not port:
-        raise _usage(f"[[mcu]] {mcu.name}: its source {mcu.source} has no serial port", "name a serial source")
     return Device(
         mcu.name, port, getattr(owner.driver, "baud", mcu.baud) if owner else mcu.baud,
         Path(site.agent.run_dir) / "agent.sock", Path(site.agent.data_dir), mcu.source or "",
@@ -116,7 +114,7 @@ def _given(device: Device, given: Mapping[str, Any]) -> Device:
 def listed(site: Path) -> dict[str, Any]:
     """The document of `mcu list`."""
     found = all_devices(site)
-    last = mcu_journal.last(found[0].data_dir) if found else {}
+    last = _last(found[0].data_dir) if found else {}
     return {
         "mcus": [
             {"name": d.name, "port": d.port, "there": Path(d.port).exists(), "source": d.source or None,
@@ -124,6 +122,14 @@ def listed(site: Path) -> dict[str, Any]:
             for d in found
         ]
     }  # fmt: skip
+
+
+def _last(data_dir: Path | None) -> dict[str, dict[str, Any]]:
+    try:
+        return mcu_journal.last(data_dir) if data_dir else {}
+    except OSError as e:
+        hint = "who may read it? ask as root, or as the agent's user"
+        raise Fatal(f"{e.filename or data_dir}: {e.strerror}", hint=hint, exit_code=ExitCode.FAILURE) from e
 
 
 def _usage(message: str, hint: str) -> Fatal:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _FILE = Path("mcu") / "journal.jsonl"
 _LAST_BYTES = 1 << 20
@@ -20,23 +20,25 @@ def write(data_dir: Path | None, entry: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     line = json.dumps({"t": when, "by": f"uid {_person()}", **entry}) + "\n"
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        _begin_a_line(path, fd)
-        os.write(fd, line.encode("ascii"))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        with open(path, "a+b", opener=_private) as file:
+            file.write(_end_of_line(file) + line.encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as e:
+        # one that comes of writing names no file
+        raise OSError(e.errno, e.strerror, str(path)) from e
 
 
-def last(data_dir: Path | None) -> dict[str, dict[str, Any]]:
-    """The newest entry of each device; lines that a power cut has torn are passed over."""
+def last(data_dir: Path) -> dict[str, dict[str, Any]]:
+    """The newest entry of each device; lines that a power cut has torn are passed over. Raises OSError for a journal
+    that is there and cannot be read."""
     newest: dict[str, dict[str, Any]] = {}
     try:
-        with ((data_dir or Path("/nowhere")) / _FILE).open("rb") as file:
+        with (data_dir / _FILE).open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _LAST_BYTES, 0))
             lines = file.read().splitlines()
-    except OSError:
+    except FileNotFoundError:
         return newest
     for line in lines:
         try:
@@ -53,10 +55,13 @@ def _person() -> str:
     return os.environ.get("SUDO_UID", str(os.getuid()))
 
 
-def _begin_a_line(path: Path, fd: int) -> None:
-    """A power cut may have left half of one."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                os.write(fd, b"\n")
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o640)
+
+
+def _end_of_line(file: BinaryIO) -> bytes:
+    """For a line that a power cut or a full disk has left half."""
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"

@@ -18,6 +18,7 @@ from edge_agent.config.site import (
     ModelConfig,
     RuleConfig,
     SignalConfig,
+    SourceConfig,
     StoreConfig,
     TlsConfig,
     UplinkConfig,
@@ -30,6 +31,8 @@ _Doubt = tuple[str, str, str] | tuple[str, str, str, Severity]
 
 _RELATIVE = "must be an absolute path", "it must not depend on where the agent is started"
 _LONGEST_RUN_DIR = 90
+_LENDERS: Final = ("serial_lines", "serial_bridge")
+"""Their ports have one owner that gives them up for a while (links.registry.Links.lend)."""
 _LEAST_QUOTA = 1_000_000
 _LEAST_BUDGET = 100_000
 
@@ -42,6 +45,8 @@ def check_sense(built: Mapping[KeyPath, object], folders: PackageFolders, report
             report.add((*path, doubt[0]), *doubt[1:])
         if isinstance(config, ModelConfig):
             _check_package(config, path, folders, report)
+        if isinstance(config, McuConfig):
+            _check_lender(config, path, built, report)
     _check_delivery(built, report)
 
 
@@ -52,6 +57,15 @@ def _check_delivery(built: Mapping[KeyPath, object], report: Report) -> None:
     if uplink.kind == "mqtt" and uplink.version == "3.1.1" and delivery.ack == "broker":
         reason = "on MQTT 3.1.1 a broker acknowledges also what it refuses: such rows are lost without a word"
         report.add(("uplink", "version"), reason, 'use version = "5", or delivery.ack = "backend"', "warning")
+
+
+def _check_lender(mcu: McuConfig, path: KeyPath, built: Mapping[KeyPath, object], report: Report) -> None:
+    for owner in built.values():
+        if not isinstance(owner, SourceConfig) or owner.name != mcu.source:
+            continue
+        if owner.kind not in _LENDERS or not getattr(owner.driver, "device", ""):
+            reason = f"source {owner.name}, a {owner.kind}, has no serial port to lend"
+            report.add((*path, "source"), reason, f"name one of kind {' or '.join(_LENDERS)}; or give port instead")
 
 
 def _check_package(model: ModelConfig, path: KeyPath, folders: PackageFolders, report: Report) -> None:
@@ -116,10 +130,10 @@ def _mcu(mcu: McuConfig) -> Iterator[_Doubt]:
     if (mcu.source is None) == (mcu.port is None):
         hint = "name the source that owns its port; or, where none does, the port"
         yield "source", "give one of source and port", hint
+    elif mcu.port is not None and not Path(mcu.port).is_absolute():
+        yield "port", *_RELATIVE
     elif mcu.source is None and mcu.health != "answers":
         yield "health", f"{mcu.health} is seen by a source", 'add source, or write health = "answers"'
-    if mcu.key and not Path(mcu.key).is_absolute():
-        yield "key", *_RELATIVE
 
 
 def _store(store: StoreConfig) -> Iterator[_Doubt]:

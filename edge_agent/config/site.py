@@ -195,12 +195,13 @@ class McuConfig(_Strict, frozen=True):
 
     name: Name
     source: Name | None = None
-    """The serial source that owns the device's port; it pauses while the firmware is looked at or updated."""
+    """The serial_lines or serial_bridge source that owns its port; it pauses while the firmware is looked at or
+    updated."""
     port: str | None = None
     """The port, where no source reads it: a stable name such as `/dev/serial/by-id/…`."""
     baud: Annotated[int, Meta(ge=50, le=4_000_000)] = 115_200
     """Of `port`; with `source`, the source's own counts."""
-    key: str | None = None
+    key: FilePath | None = None
     """The public key (PEM) that must have signed an image; without it nothing can be flashed."""
     board: Text = ""
     """The board that an image must name; empty: any."""

@@ -264,3 +264,22 @@ def test_refusals_that_nobody_would_see_are_a_warning(tmp_path, version, ack, wa
     text = f'{head}\n[uplink]\nkind = "mqtt"\nversion = "{version}"\n[delivery]\nack = "{ack}"\n'
     found = [p for p in examine(tmp_path, text).problems if "3.1.1" in p.reason]
     assert [p.severity for p in found] == ["warning"] * warned
+
+
+@pytest.mark.parametrize(
+    ("owner", "key", "reason", "remedy"),
+    [
+        ('source = "meter"', "source", "source meter, a camera, has no serial port to lend", "kind serial_lines"),
+        ('port = "ttyUSB1"', "port", "must be an absolute path", "where the agent is started"),
+        ('port = ""', "port", "must be an absolute path", "where the agent is started"),
+    ],
+)
+def test_a_microcontroller_without_a_port_to_lend_is_refused(tmp_path, owner, key, reason, remedy):
+    problem = only(examine(tmp_path, f'{GOOD}[[mcu]]\nname = "board"\n{owner}\n'))
+    assert (problem.key, problem.reason) == (f'mcu "board": {key}', reason)
+    assert remedy in problem.hint
+
+
+def test_a_microcontrollers_key_may_stand_beside_the_site_file(tmp_path):
+    text = f'{GOOD}[[mcu]]\nname = "board"\nsource = "motor"\nkey = "firmware.pub.pem"\n'
+    assert load_site(write(tmp_path, text), FakeDrivers()).config.mcu[0].key == str(tmp_path / "firmware.pub.pem")
