@@ -15,11 +15,7 @@ _DEFAULT_BUFFER = 384
 
 
 class DeviceRefused(BridgeError):
-    """The device answers no. `rc` is SMP's return code."""
-
-    def __init__(self, message: str, hint: str, rc: int) -> None:
-        super().__init__(message, hint)
-        self.rc = rc
+    """The device answers no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +36,6 @@ class Mcu:
 
     def __init__(self, link: SmpLink) -> None:
         self.link = link
-
-    def echo(self, text: str) -> str:
-        """What the device sends back."""
-        body = self._ask(smp.WRITE, smp.OS, smp.ECHO, {"d": text})
-        return str(body.get("r", ""))
 
     def buffer_bytes(self) -> int:
         """The longest message it takes."""
@@ -90,7 +81,7 @@ class Mcu:
         answer = self.link.ask(op, group, command, body, timeout_s=1.0)
         if answer.rc:
             hint = "is it built with MCUmgr's image group and MCUboot?" if group == smp.IMAGE else "see its log"
-            raise DeviceRefused(f"the device answers code {answer.rc}", hint, answer.rc)
+            raise DeviceRefused(f"the device answers code {answer.rc}", hint)
         return answer.body
 
 

@@ -20,15 +20,14 @@ from smp.exceptions import SMPDecodeError
 READ, WRITE = 0, 2
 OS, IMAGE = 0, 1
 ECHO, RESET, PARAMETERS, BOOTLOADER = 0, 5, 6, 8
-STATE, UPLOAD, ERASE, SLOTS = 0, 1, 5, 6
+STATE, UPLOAD, SLOTS = 0, 1, 6
 
-UNKNOWN, NO_MEMORY, INVALID, NOT_SUPPORTED, BAD_STATE = 1, 2, 3, 8, 6
-"""Return codes of SMP that mean something to us."""
+_UNKNOWN = 1
+"""SMP's return code for an error without a name."""
 
 _HEADER = struct.Struct(">BBHHBB")
 _VERSION_2 = 1 << 3
 _LONGEST_LINE = 4096
-_MARKERS = (packet.START_DELIMITER, packet.CONTINUE_DELIMITER)
 LINE_BYTES: Final = 127
 """Of one console line, marker and LF included; what Zephyr takes by default."""
 
@@ -45,13 +44,8 @@ class Answer:
     @property
     def rc(self) -> int:
         error = self.body.get("err")
-        code = error.get("rc", UNKNOWN) if isinstance(error, dict) else self.body.get("rc", 0)
-        return code if isinstance(code, int) else UNKNOWN
-
-    @property
-    def grouped(self) -> bool:
-        """Whether `rc` is of the group's own list (version 2)."""
-        return isinstance(self.body.get("err"), dict)
+        code = error.get("rc", _UNKNOWN) if isinstance(error, dict) else self.body.get("rc", 0)
+        return code if isinstance(code, int) else _UNKNOWN
 
 
 def request(op: int, group: int, command: int, seq: int, body: Mapping[str, Any]) -> bytes:

@@ -66,6 +66,11 @@ class SmpLink:
         except LinkDown:
             return
 
+    def echo(self, text: str, timeout_s: float) -> bool:
+        """Asks once whether the device sends `text` back. Raises as `ask`."""
+        answer = self.ask(smp.WRITE, smp.OS, smp.ECHO, {"d": text}, timeout_s=timeout_s, tries=1)
+        return bool(answer.body.get("r") == text)
+
     def upload(self, upload: Upload, tell: Callable[[Progress], None], arrived: Callable[[], bool]) -> None:
         """All of it, through losses and reconnections. `arrived`: whether the device lists the whole image.
 
@@ -92,7 +97,7 @@ class SmpLink:
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
             try:
-                self.ask(smp.WRITE, smp.OS, smp.ECHO, {"d": "edge-agent"}, timeout_s=0.3, tries=1)
+                self.echo("edge-agent", 0.3)
             except NoDevice:
                 continue
             except LinkDown as error:

@@ -44,10 +44,9 @@ class Progress:
 class Upload:
     """One image on its way. `due` and `answered` are called with the same monotonic clock, in ns."""
 
-    def __init__(self, image: bytes, *, buffer_bytes: int, slot_image: int = 0) -> None:
+    def __init__(self, image: bytes, *, buffer_bytes: int) -> None:
         """`buffer_bytes`: the longest message that the device takes."""
         self._image = image
-        self._number = slot_image
         self.sha = hashlib.sha256(image).digest()
         self._most = max(buffer_bytes - _OVERHEAD, LEAST_CHUNK)
         self._chunk = min(self._most, 256)
@@ -128,7 +127,7 @@ class Upload:
         body: dict[str, Any] = {"off": at, "data": self._image[at : at + self._size(first)]}
         self._tail_sent = self._tail_sent or at + len(body["data"]) == len(self._image)
         if first:
-            body |= {"image": self._number, "len": len(self._image), "sha": self.sha}
+            body |= {"image": 0, "len": len(self._image), "sha": self.sha}
         return body
 
     def _size(self, first: bool) -> int:

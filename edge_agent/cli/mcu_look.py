@@ -7,7 +7,6 @@ from typing import Any
 
 from edge_agent.cli.mcu_access import Lease, failure
 from edge_agent.cli.mcu_devices import Device
-from firmware_bridge import smp
 from firmware_bridge.errors import BridgeError, LinkDown
 from firmware_bridge.mcu import Mcu
 
@@ -20,10 +19,10 @@ def pinged(device: Device, count: int) -> dict[str, Any]:
         for number in range(count):
             begun_s = time.perf_counter()
             try:
-                answer = link.ask(smp.WRITE, smp.OS, smp.ECHO, {"d": f"ping {number}"}, timeout_s=1.0, tries=1)
+                came_back = link.echo(f"ping {number}", 1.0)
             except LinkDown:
                 continue
-            if answer.body.get("r") == f"ping {number}":
+            if came_back:
                 took.append(round(1e3 * (time.perf_counter() - begun_s), 1))
     except BridgeError as e:
         raise failure(e) from e
