@@ -25,7 +25,10 @@ _TURN_S = 0.5
 _SILENT_NS = 10_000_000_000
 """A command says every two seconds that it lives."""
 _SET_S = 3.0
+_MOST_WAITING = 3
+"""Each takes up to _SET_S, and who asked gives up after 10 s: a fourth would be carried out behind their back."""
 _MOST_RESULTS = 64
+"""Of those that have ended; who asked looks for its own every 50 ms."""
 _LONGEST = 500
 _STAGES = ("asked", "check", "upload", "boot", "watch", "confirm", "revert")
 _ENDS = ("confirmed", "reverted", "crashed", "not_booted", "uncertain", "refused", "failed", "looked")
@@ -38,12 +41,13 @@ class Rules(Protocol):
 
 
 class State(msgspec.Struct):
-    """Of one device since the agent's start. `stage` is empty while nothing is under way."""
+    """Of one device since the agent's start. `stage` is empty while nothing is under way; `by` is whose it is, and
+    `token` tells one command of theirs from another."""
 
     stage: str = ""
-    lent: bool = False
     updating: bool = False
     by: str = ""
+    token: str = ""
     version: str = ""
     offset: int = 0
     size: int = 0
@@ -69,6 +73,7 @@ class Updates:
         self._rules = rules
         self._clock = clock
         self._post = post
+        # for all that follows, and for the states; what is found under it is acted on under it
         self._changed = Condition()
         self._asked: list[tuple[int, str, str, Any]] = []
         self._results: dict[int, dict[str, Any] | None] = {}
@@ -87,8 +92,9 @@ class Updates:
 
     def to_list(self) -> list[dict[str, Any]]:
         """For the status document; ages, not instants."""
-        now_ns = self._clock.now().mono_ns
-        return [_shown(name, state, now_ns) for name, state in self._states.items()]
+        with self._changed:
+            now_ns = self._clock.now().mono_ns
+            return [_shown(name, state, now_ns) for name, state in self._states.items()]
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -98,24 +104,37 @@ class Updates:
             self._changed.notify_all()
 
     def run(self) -> None:
+        self._give_up_the_unfinished()
         self._post([HealthChange(f"{name}.firmware", True, self._clock.now()) for name in self._mcus])
         while not self._stopping:
             self.progress_ns = self._clock.mono_ns()
             self._take_back_from_the_silent()
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._asked, _TURN_S)
-                asked, self._asked = self._asked, []
-            for number, name, target, value in asked:
-                self._results[number] = self._carry_out(number, name, target, value)
+                asked = self._asked.pop(0) if self._asked and not self._stopping else None
+            if asked is not None:
+                self._ended(asked[0], self._carry_out(*asked))
+
+    def _give_up_the_unfinished(self) -> None:
+        """What a run before this one, which broke, has left."""
+        with self._changed:
+            self._asked.clear()
+            for number in [n for n, result in self._results.items() if result is None]:
+                self._ended(number, {"ok": False, "reason": "cut off, perhaps done", "hint": "look, then set again"})
+
+    def _ended(self, number: int, result: dict[str, Any]) -> None:
+        with self._changed:
+            self._results[number] = result
+            ended = [n for n, each in self._results.items() if each is not None]
+            for old in ended[:-_MOST_RESULTS]:
+                del self._results[old]
 
     def _take_back_from_the_silent(self) -> None:
-        now_ns = self._clock.mono_ns()
         for name, state in self._states.items():
             with self._changed:
-                silent = bool(state.stage) and now_ns - state.heard_ns > _SILENT_NS
-            if silent:
-                hint = f"edge-agent mcu info {name}, then flash again, confirm or rollback"
-                self._finish(name, "uncertain", f"the command that ran it fell silent in {state.stage}: {hint}")
+                if state.stage and self._clock.mono_ns() - state.heard_ns > _SILENT_NS:
+                    hint = f"edge-agent mcu info {name}, then flash again, confirm or rollback"
+                    self._finish(name, "uncertain", f"the command that ran it fell silent in {state.stage}: {hint}")
 
     def _carry_out(self, number: int, name: str, target: str, value: Any) -> dict[str, Any]:
         link = self._links.bridge(self.device_of(self._mcus[name]))
@@ -144,21 +163,20 @@ class Updates:
     def _lend(self, caller: Caller, mcu: McuConfig, args: Mapping[str, Any]) -> object:
         state, device = self._states[mcu.name], self.device_of(mcu)
         self._safe(mcu, device)
-        by, taken = f"uid {caller.uid}", str(args.get("token", ""))[:40]
+        by, token = _who(caller, args)
         updating = bool(args.get("update"))
         with self._changed:
-            if state.stage and state.by != f"{by} {taken}":
-                raise Refusal("busy", f"{mcu.name}: {state.by.split(' ', 2)[1]} is at it: {state.stage}")
+            if state.stage and (state.by, state.token) != (by, token):
+                raise Refusal("busy", f"{mcu.name}: another command, of {state.by}, is at it: {state.stage}")
             began = updating and not state.updating
-            state.by, state.lent, state.updating = f"{by} {taken}", True, state.updating or updating
+            state.by, state.token, state.updating = by, token, state.updating or updating
             state.stage, state.heard_ns = state.stage or "asked", self._clock.mono_ns()
             if began:
                 state.end = state.reason = ""
                 state.offset = state.size = 0
                 state.version = str(args.get("version", ""))[:40]
-        self._links.lend(device, f"lent to edge-agent mcu, for {by}")
-        if began:
-            self._tell(mcu.name, False, f"update to {state.version} by {by} is under way")
+                self._tell(mcu.name, False, f"update to {state.version} by {by} is under way")
+            self._links.lend(device, f"lent to edge-agent mcu, for {by}")
         return {"device": device}
 
     def _safe(self, mcu: McuConfig, device: str) -> None:
@@ -187,8 +205,8 @@ class Updates:
         state = self._states[mcu.name]
         with self._changed:
             self._mine(state, caller, args)
-            state.lent, state.heard_ns = False, self._clock.mono_ns()
-        self._links.take_back(self.device_of(mcu))
+            state.heard_ns = self._clock.mono_ns()
+            self._links.take_back(self.device_of(mcu))
         return {}
 
     def _end(self, caller: Caller, mcu: McuConfig, args: Mapping[str, Any]) -> object:
@@ -197,23 +215,21 @@ class Updates:
             raise Refusal("bad_args", f"end is one of {', '.join(_ENDS)}")
         with self._changed:
             self._mine(self._states[mcu.name], caller, args)
-        self._finish(mcu.name, end, str(args.get("reason", ""))[:_LONGEST])
+            self._finish(mcu.name, end, str(args.get("reason", ""))[:_LONGEST])
         return {}
 
     def _mine(self, state: State, caller: Caller, args: Mapping[str, Any]) -> None:
-        if not state.stage or state.by != f"uid {caller.uid} {str(args.get('token', ''))[:40]}":
+        if not state.stage or (state.by, state.token) != _who(caller, args):
             raise Refusal("not_lent", "the port is not lent to you any more: you were silent for too long")
 
     def _finish(self, name: str, end: str, reason: str) -> None:
+        """Called with the lock, in which it was found that it is over."""
         state = self._states[name]
-        with self._changed:
-            updating, state.updating = state.updating, False
-            state.stage, state.lent = "", False
-            if updating:
-                state.end, state.reason, state.ended_ns = end, reason, self._clock.now().mono_ns
+        updating, state.updating, state.stage = state.updating, False, ""
         self._links.take_back(self.device_of(self._mcus[name]))
         if not updating:
             return
+        state.end, state.reason, state.ended_ns = end, reason, self._clock.now().mono_ns
         # the alert of the update itself ends in any case; one that failed raises another
         self._tell(name, True, "")
         if end not in ("confirmed", "refused"):
@@ -232,9 +248,10 @@ class Updates:
             raise Refusal("bad_args", "mcu_set takes mcu, target and value")
         self._safe(mcu, self.device_of(mcu))
         with self._changed:
+            waiting = sum(result is None for result in self._results.values())
+            if waiting >= _MOST_WAITING:
+                raise Refusal("busy", f"{waiting} sets are under way, and one takes up to {_SET_S:g} s: try again")
             number = max(self._results, default=0) + 1
-            while len(self._results) >= _MOST_RESULTS:
-                del self._results[next(iter(self._results))]
             self._results[number] = None
             self._asked.append((number, mcu.name, target, value))
             self._changed.notify_all()
@@ -242,9 +259,15 @@ class Updates:
 
     def _result(self, _caller: Caller, _mcu: McuConfig, args: Mapping[str, Any]) -> object:
         number = args.get("id")
-        if not isinstance(number, int) or number not in self._results:
-            raise Refusal("bad_args", "no such set is under way")
-        return self._results[number] or {"waiting": True}
+        with self._changed:
+            if not isinstance(number, int) or number not in self._results:
+                raise Refusal("bad_args", "no such set is under way")
+            return self._results[number] or {"waiting": True}
+
+
+def _who(caller: Caller, args: Mapping[str, Any]) -> tuple[str, str]:
+    """Person and token."""
+    return f"uid {caller.uid}", str(args.get("token", ""))[:40]
 
 
 def _count(args: Mapping[str, Any], name: str, otherwise: int) -> int:
@@ -253,7 +276,7 @@ def _count(args: Mapping[str, Any], name: str, otherwise: int) -> int:
 
 
 def _shown(name: str, state: State, now_ns: int) -> dict[str, Any]:
-    shown: dict[str, Any] = {"name": name, "stage": state.stage, "by": " ".join(state.by.split(" ")[:2])}
+    shown: dict[str, Any] = {"name": name, "stage": state.stage, "by": state.by}
     shown |= {"version": state.version, "offset": state.offset, "size": state.size}
     shown |= {"end": state.end, "reason": state.reason}
     shown["ended_s"] = round((now_ns - state.ended_ns) / 1e9, 1) if state.ended_ns else None
