@@ -135,7 +135,7 @@ class _Check:
         rows = walk(self._db, ROW_TABLES[prio], columns, newest, told=self._progress.read, unreadable=unreadable)
         for row_id, epoch_no, kind, key, n, crc, head, body in rows:
             self._rows += 1
-            if not _crc_holds(row_id, epoch_no, kind, key, n, crc, head, body):
+            if not _crc_holds(self._db.store, row_id, epoch_no, kind, key, n, crc, head, body):
                 self._found(Finding(DAMAGED, prio, row_id))
             elif not epochs.id_of(epoch_no):
                 self._found(Finding(EPOCH, prio, row_id, text=f"start number {epoch_no}"))
@@ -156,13 +156,13 @@ class _Check:
 
 
 def _crc_holds(
-    row_id: int, epoch_no: object, kind: object, key: object, n: object, crc: object, *parts: object
+    store: bytes, row_id: int, epoch_no: object, kind: object, key: object, n: object, crc: object, *parts: object
 ) -> bool:
     """Damage can change even the types."""
     head, body = parts
     if not (isinstance(epoch_no, int) and isinstance(n, int) and isinstance(head, bytes) and isinstance(body, bytes)):
         return False
-    return crc == row_crc(row_id, epoch_no, str(kind), str(key), n, head, body)
+    return crc == row_crc(store, row_id, epoch_no, str(kind), str(key), n, head, body)
 
 
 def _said(rows: list[tuple[Any, ...]]) -> list[str]:

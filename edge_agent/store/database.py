@@ -73,6 +73,14 @@ class Database:
         self.path = path
         self._connection = connection
         self._most_pages = 0
+        self._store: bytes | None = None
+
+    @property
+    def store(self) -> bytes:
+        """The store's id; empty where the file does not give it."""
+        if self._store is None:
+            self._store = bytes(self.one("SELECT value FROM meta WHERE key = 'store'") or b"")
+        return self._store
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with translated(self.path):

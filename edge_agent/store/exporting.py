@@ -132,7 +132,7 @@ class Export:
     ) -> messages.RowMessage | None:
         """None where no stream of it is wanted, or it is damaged."""
         try:
-            if crc == row_crc(row_id, epoch_no, kind, key, n, head, body):
+            if crc == row_crc(self._db.store, row_id, epoch_no, kind, key, n, head, body):
                 wanted = any(self._wanted.takes_stream(stream) for stream, _, _ in decode_head(head).segments)
                 return decode.decode_row(body) if wanted else None
             if kind == topics.LEDGER:

@@ -48,9 +48,12 @@ def decode_head(head: bytes) -> Head:
         raise Rejected("a row's head is damaged") from error
 
 
-def row_crc(row_id: int, epoch_no: int, kind: str, key: str, n: int, head: bytes, body: bytes) -> int:
-    """Over everything in the row: a row that took another's place is as wrong as a flipped bit."""
-    label = f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode()
+def row_crc(
+    store: bytes, row_id: int, epoch_no: int, kind: str, key: str, n: int, head: bytes, body: bytes
+) -> int:
+    """Over everything in the row and the id of its store: a row that took another's place is as wrong as a flipped
+    bit, and so is one that the -wal of another store brought along."""
+    label = b"%b/" % store + f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode()
     return zlib.crc32(body, zlib.crc32(head, zlib.crc32(label)))
 
 

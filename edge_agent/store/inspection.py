@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_agent.errors import Fatal
 from edge_agent.store import database
 from edge_agent.store.identity import Identity
+from edge_agent.store.recovery import refuse_others
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -89,7 +90,8 @@ def _wrong_content(path: Path, identity: Identity | None) -> str:
             tables = reader.query("SELECT name, sql FROM sqlite_schema")
             if dict(tables) != database.SCHEMA:
                 return "schema"
-            store = reader.one("SELECT value FROM meta WHERE key = 'store'")
+            store = reader.store
+            refuse_others(reader)
         finally:
             reader.close()
     except database.Damaged:

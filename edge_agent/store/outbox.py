@@ -98,6 +98,7 @@ class Outbox:
             self._generation = self._outgoing.generation
             self._db = database.open_reader(self._path)
             self._epochs = Epochs(self._db)
+            self._store = self._db.store
         return self._db.stream(
             f"SELECT id, epoch, kind, key, n, crc, head, body FROM {database.ROW_TABLES[prio]}"  # noqa: S608
             " WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
@@ -109,8 +110,8 @@ class Outbox:
     ) -> Row | None:
         epoch = self._epochs.id_of(epoch_no)
         try:
-            if not epoch or crc != row_crc(row_id, epoch_no, kind, key, n, head, body):
-                return _mended(prio, row_id, kind, head, body)
+            if not epoch or crc != row_crc(self._store, row_id, epoch_no, kind, key, n, head, body):
+                return _mended(prio, row_id, kind, head, body, epoch)
         except Rejected:
             self._outgoing.give_up(Verdict(prio, row_id, "crc", "corrupt"))
             return None
@@ -130,13 +131,19 @@ class Outbox:
         return restamp(body, None, "guessed") if certainly_wrong else body
 
 
-def _mended(prio: int, row_id: int, kind: str, head: bytes, body: bytes) -> Row:
-    """A damaged ledger entry, from its copy. Raises Rejected for any other row, and where the copy is damaged too."""
+def _mended(prio: int, row_id: int, kind: str, head: bytes, body: bytes, epoch: str) -> Row:
+    """A damaged ledger entry, from its copy.
+
+    Raises Rejected for any other row, where the copy is damaged too, and for an entry of another epoch than its
+    number says: that one is not of this store.
+    """
     if kind != topics.LEDGER:
         raise Rejected("a row has not the checksum that it was written with")
     whole = ledger_body(head, body)
     entry = decode_row(whole)
     if isinstance(entry, messages.Tele):
         raise Rejected("a row's kind is not its body's")
+    if entry.epoch != epoch:
+        raise Rejected("a row's epoch is not its body's")
     segment = SeqRange(entry.stream, entry.epoch, entry.seq, entry.seq)
     return Row(prio, row_id, kind, "", 1, entry.epoch, (segment,), whole)

@@ -12,7 +12,7 @@ from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES
 from edge_agent.errors import Rejected
 from edge_agent.store.database import ROW_TABLES, Damaged, Database
-from edge_agent.store.head import Settled, decode_head, ledger_body, segments_of
+from edge_agent.store.head import Settled, decode_head, ledger_body, row_crc, segments_of
 from edge_agent.store.settled import Outgoing
 
 
@@ -29,6 +29,7 @@ class Note(msgspec.Struct, frozen=True):
     settled: Settled = ()
 
 
+_NEWEST_ROWS = 16
 NOTE = "note"
 """Its key in the table meta."""
 
@@ -57,6 +58,24 @@ def recover(db: Database) -> Note:
             _account(db, table, row_id, kind, head, note.epoch, last)
             _take_along(head, cursors, outgoing)
     return Note(note.epoch_no, note.epoch, tuple(newest), last, cursors, outgoing.to_keep(None))
+
+
+def refuse_others(db: Database) -> None:
+    """Raises Damaged where several of the newest rows are not what this store wrote.
+
+    Such as when the -wal of another one is applied: asked over a read-only connection, since one that writes would
+    put it into the file for good. A single wrong row is left to whoever reads it for sending.
+    """
+    wrong = 0
+    for table in ROW_TABLES:
+        rows = db.query(
+            f"SELECT id, epoch, kind, key, n, crc, head, body FROM {table} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (_NEWEST_ROWS,),
+        )
+        for row_id, epoch_no, kind, key, n, crc, head, body in rows:
+            wrong += crc != row_crc(db.store, row_id, epoch_no, kind, key, n, bytes(head or b""), bytes(body or b""))
+    if wrong > 1:
+        raise Damaged(f"{db.path}: {wrong} of the newest rows are not what this store wrote")
 
 
 def _account(

@@ -85,12 +85,14 @@ class Salvage:
         wal: Path | None,
         *,
         settled: Settled = (),
+        store: bytes = b"",
         progress: Callable[[int], None] = tell_nobody,
     ) -> None:
-        """`settled`: what is known to be delivered beside what the file itself says."""
+        """`settled`: what is known to be delivered beside what the file itself says. `store`: its id, where the file
+        does not give it."""
         self._file = PageFile(path, wal, PAGE_BYTES)
         self.store = b""
-        """The id of the store, empty where it cannot be read."""
+        """The id of the store, empty where nobody knows it."""
         self.note = Note()
         self._rows: tuple[dict[int, _Known], ...] = tuple({} for _ in PRIORITIES)
         self._settled = [Ranges() for _ in PRIORITIES]
@@ -100,6 +102,7 @@ class Salvage:
         self._declared: dict[tuple[str, str], Ranges] = {}
         self._settle(settled)
         try:
+            self.store = self._store_in_file() or store
             for record in self._file.records(progress):
                 self._take(record)
         except BaseException:
@@ -164,6 +167,13 @@ class Salvage:
                     self._lose(lost, stream, epoch, first, until)
         return lost
 
+    def _store_in_file(self) -> bytes:
+        """It stands near the beginning, and every row's checksum begins with it."""
+        for record in self._file.records(tell_nobody):
+            if len(record.values) == 2 and record.values[0] == b"store" and isinstance(record.values[1], bytes):
+                return record.values[1]
+        return b""
+
     # -- the look through ------------------------------------------------------------------------------------------
 
     def _take(self, record: Record) -> None:
@@ -172,15 +182,13 @@ class Salvage:
                 self._take_row(record, _KINDS[kind])
             case (None, bytes(epoch), bytes(), int()) if len(epoch) == 26:
                 self._epochs[record.row_id] = epoch.decode("ascii", "replace")
-            case (b"store", bytes(store)):
-                self.store = store
             case (b"note", bytes(note)):
                 self._take_note(note)
 
     def _take_row(self, record: Record, kind: str) -> None:
         row_id, prio = record.row_id, PRIORITY[kind]
         head, epoch_no, key, n, crc, head_bytes, body = _columns(record)
-        if head is not None and crc == row_crc(row_id, epoch_no, kind, key, n, head_bytes, body):
+        if head is not None and crc == row_crc(self.store, row_id, epoch_no, kind, key, n, head_bytes, body):
             self._rows[prio][row_id] = _Known(record.place, epoch_no, kind, head.segments, head.guessed)
             self._settle(head.settled)
         elif kind == topics.LEDGER and head is not None and head.copy:

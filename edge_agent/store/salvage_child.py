@@ -44,14 +44,21 @@ def _end(job: Job, place: tuple[int, int], salvage: Salvage | None) -> Piece:
 
 
 def opened(directory: Path, job: Job, tell: _Watch) -> Salvage | None:
-    """The database with its -wal; without it where the -wal is of another store; None where both are."""
-    path = directory / job.name
+    """The database with its -wal; without it where that gives more whole rows, since the -wal is of another store;
+    None where the file is of one."""
+    path, best = directory / job.name, None
     for wal in (aside_wal(path), None):
-        salvage = Salvage(path, wal, settled=job.settled, progress=tell)
-        if not job.store or salvage.store in (b"", job.store.encode()):
-            return salvage
-        salvage.close()
-    return None
+        if best is not None and not best.counts.damaged:
+            break
+        found = Salvage(path, wal, settled=job.settled, store=job.store.encode(), progress=tell)
+        ours = not job.store or found.store == job.store.encode()
+        if not ours or (best is not None and found.counts.whole <= best.counts.whole):
+            found.close()
+            continue
+        if best is not None:
+            best.close()
+        best = found
+    return best
 
 
 def _of_later(row: SavedRow, job: Job) -> bool:

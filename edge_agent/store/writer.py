@@ -384,7 +384,7 @@ class Writer:
             newest[prio] += 1
             head = encode_head(draft, settled)
             settled = ()  # once in a commit
-            crc = row_crc(newest[prio], epoch_no, draft.kind, draft.key, draft.n, head, draft.body)
+            crc = row_crc(self._db.store, newest[prio], epoch_no, draft.kind, draft.key, draft.n, head, draft.body)
             values[prio].append((newest[prio], epoch_no, draft.kind, draft.key, draft.n, crc, head, draft.body))
         if piece.taken != self.taken:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TAKEN, msgspec.json.encode(piece.taken)))

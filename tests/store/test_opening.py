@@ -222,7 +222,7 @@ def test_file_whose_rows_contradict_its_index_is_moved_aside(tmp_path, monkeypat
 def test_row_without_a_head_stops_no_start(tmp_path):
     box = filled(tmp_path)
     db = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
-    db.execute("UPDATE row2 SET head = NULL")
+    db.execute("UPDATE row2 SET head = NULL WHERE id = (SELECT max(id) FROM row2)")
     db.close()
     box.open()
     assert box.writer.found == ""
