@@ -201,7 +201,8 @@ class Decider:
         return self._turned(f"model/{name}", lane.trust != "trusted", "warning", text, now)
 
     def health_alert(self, change: HealthChange, now: Stamp) -> list[Alert]:
-        return self._turned(f"health/{change.part}", not change.up, "warning", f"{change.part}: {change.reason}", now)
+        text = f"{change.part}: {'works again' if change.up else change.reason}"
+        return self._turned(f"health/{change.part}", not change.up, "warning", text, now)
 
     def _turned(
         self, dedupe_key: str, up: bool, severity: str, text: str, now: Stamp, *, again: bool = False

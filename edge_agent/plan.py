@@ -139,6 +139,9 @@ class SignalPlanner:
         plans = []
         for i, source in enumerate(self._site.source):
             stale_ns = parse_duration(source.stale_after)
+            if source.kind != "camera" and self._fields[source.name].keys() <= source.fields.keys():
+                # its driver knows no fields of its own, so that rules have only what the site file declares
+                self.scope.leave_open(source.name, f"declare it in the fields of source {source.name}")
             for path, spec in self._fields[source.name].items():
                 stream, _, name = path.rpartition(".")
                 stream = stream or source.name

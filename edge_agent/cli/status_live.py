@@ -223,4 +223,6 @@ def _counts(counts: Mapping[str, int]) -> list[str]:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.3g} ms"
+    if value < 999.5:
+        return f"{value:.3g} ms"
+    return f"{value / 1000:.3g} s" if value < 120_000 else age(value / 1000)

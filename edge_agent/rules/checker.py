@@ -47,8 +47,15 @@ class _Checker:
     def _signal(self, name: syn.Name) -> Signal:
         signal = self._env.resolve(name.name)
         if signal is None:
-            raise Fault(f"unknown signal {shown(name.name)}", name.at, _nearest(name.name, self._env.names()))
+            raise Fault(f"unknown signal {shown(name.name)}", name.at, self._instead_of(name.name))
         return signal
+
+    def _instead_of(self, name: str) -> str:
+        """The nearest of the same stream; else what the site says of that stream; else the nearest of all."""
+        names = list(self._env.names())
+        head, dot, tail = name.partition(".")
+        beside = [other.removeprefix(head + dot) for other in names if other.startswith(head + ".")]
+        return _nearest(tail, beside, head + dot) or self._env.hint(name) or _nearest(name, names)
 
     def _list(self, tree: syn.ListOf) -> Node:
         items = [self.node(item) for item in tree.items]
@@ -228,8 +235,8 @@ def _unknown_function(tree: syn.Call) -> Fault:
     return Fault(f"unknown function {shown(tree.name)}", tree.at, hint or _nearest(tree.name, _CALLABLE))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], head: str = "") -> str:
     # comparing takes time: a long name is no misspelling, and of a huge site only a part is tried
     alike = [other for other in sorted(known) if abs(len(other) - len(name)) <= 1 + len(name) // 3]
     close = difflib.get_close_matches(name, alike[:2_000], n=1, cutoff=0.6) if len(name) <= 100 else []
-    return f"did you mean {shown(close[0])}?" if close else ""
+    return f"did you mean {shown(head + close[0])}?" if close else ""

@@ -39,6 +39,9 @@ class Environment(Protocol):
     def names(self) -> Iterable[str]:
         """Names to propose where one is misspelt."""
 
+    def hint(self, name: str) -> str:
+        """What to do where `name` is no signal; empty where that is not known."""
+
     def derive(self, fn: str, of: Signal, window: Window, argument: float | None, gives: Type) -> Signal:
         """A signal of type `gives` that the engine keeps at `fn(of, argument, window)`; one for equal calls.
 
@@ -63,6 +66,7 @@ class Scope:
     def __init__(self) -> None:
         self._signals: dict[str, Signal] = {}
         self._derived: dict[str, Derived] = {}
+        self._open: dict[str, str] = {}
 
     def define(self, name: str, of: Type, *, from_model: bool = False) -> Signal:
         """A new signal in the next slot. Raises ValueError where the name is taken."""
@@ -86,6 +90,14 @@ class Scope:
 
     def names(self) -> Iterable[str]:
         return self._signals.keys()
+
+    def leave_open(self, stream: str, hint: str) -> None:
+        """`stream` may have signals that nobody has defined; `hint` says how to define them."""
+        self._open[stream] = hint
+
+    def hint(self, name: str) -> str:
+        stream, dot, _ = name.partition(".")
+        return self._open.get(stream, "") if dot else ""
 
     def derive(self, fn: str, of: Signal, window: Window, argument: float | None, gives: Type) -> Signal:
         middle = "" if argument is None else f"{argument:g}, "

@@ -6,8 +6,8 @@
     device = "/dev/serial/by-id/usb-ACME_Press_0042-if00-port0"
 
 Each sample is one reading with one field, named as the device's stream; its unit goes with the telemetry. A field
-that a rule uses is declared in `[source.fields]`, and where the device says something else of it (another unit or
-type, or no such stream) its values are of bad quality and the alert `health/press.temp` is raised.
+that a rule, signal or model uses is declared in `[source.fields]`, and where the device says something else of it
+(another unit or type, or no such stream) its values are of bad quality and the alert `health/press.temp` is raised.
 
 The device keeps its samples until they are committed here. What it lost it declares: `device` (its ring was full),
 `device_reset` (it started anew), `device_reset_open` (it started anew and nobody knows how many were lost).
@@ -192,9 +192,11 @@ class SerialBridge:
 
     def _command_ended(self, event: bridge.CommandEnded, items: list[Item]) -> None:
         """The first command that is carried out ends the safe state; the device does not say so again."""
-        if event.outcome is bridge.Outcome.DONE and self._abandoned:
+        if event.outcome is not bridge.Outcome.DONE:
+            return
+        self._counters.note("safe_state", "no")
+        if self._abandoned:
             self._abandoned = False
-            self._counters.note("safe_state", "no")
             items.append(self._part("safe_state", True, "", self._now()))
 
     def _log_line(self, event: bridge.LogLine, items: list[Item]) -> None:  # noqa: ARG002

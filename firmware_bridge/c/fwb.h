@@ -10,7 +10,8 @@
  *
  *     static fwb_t bridge;
  *     static fwb_record ring[256];                     // a power of two
- *     fwb_init(&bridge, &config);                      // config: const, stays valid for ever
+ *     static fwb_config config = { ... };              // it holds boot: filled before fwb_init, then left alone
+ *     fwb_init(&bridge, &config);                      // actuators go to their safe values: they must be ready
  *     for (;;) {
  *         fwb_receive(&bridge, bytes, count);          // whatever the UART received since
  *         if (time to measure) fwb_sample(&bridge, 0, (fwb_value){ .f = celsius });
@@ -125,7 +126,11 @@ typedef struct {
     uint64_t (*now_us)(void *ctx);
 
     /* Sets actuator `index` to `value` (type and range are checked) and stores in *readback what it reads back, never
-     * what was asked. Returns FWB_DONE, FWB_PENDING or FWB_FAILED. May be NULL without actuators. */
+     * what was asked. Returns FWB_DONE, FWB_PENDING or FWB_FAILED. May be NULL without actuators.
+     *
+     * The safe state calls it too, first inside fwb_init: the hardware must be ready by then. fwb_command_id is 0 there,
+     * FWB_FAILED means "call me again at the next poll", FWB_DONE and FWB_PENDING that the safe value was taken, and
+     * *readback is not used. */
     enum fwb_status (*actuate)(void *ctx, uint8_t index, fwb_value value, fwb_value *readback);
 
     /* Fills in what is known; called every health_ms. May be NULL. */
@@ -136,7 +141,8 @@ typedef struct {
     void (*unlock)(void *ctx);
 } fwb_callbacks;
 
-/* Everything about the device. Must stay valid and unchanged while the bridge is used: put it in flash. */
+/* Everything about the device. Must stay valid and unchanged while the bridge is used. It holds `boot`, so it is filled
+ * before fwb_init and kept in RAM (static); streams, actuators and callbacks can be in flash. */
 typedef struct {
     const char *device;   /* identity, unique on the site, at most 32 bytes: a serial number */
     const char *firmware; /* version, at most 24 bytes */

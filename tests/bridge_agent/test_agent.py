@@ -117,6 +117,7 @@ def test_a_host_killed_for_ten_seconds_finds_safe_actuators_and_commands_again(w
     wait_until(lambda: subscriber.received > 20, 20, "readings")
     panel.send(b'{"valve":1}\n')
     agent.wait_for(lambda s: part(s, "actuators", "out")["counts"].get("done") == 1, 10, "the valve is set")
+    agent.wait_for(lambda s: notes(s).get("safe_state") == "no", 10, "that of the boot has ended")
     agent.kill()
     time.sleep(10.0)
     agent.start()

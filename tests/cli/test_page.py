@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.documents import HEALTHY, TROUBLE
+from cli.documents import HEALTHY, TROUBLE, latency
 from edge_agent.cli.page import Line, Section, laid_out
 from edge_agent.cli.status_live import live_page
 from edge_agent.cli.status_stored import stored_page
@@ -86,6 +86,15 @@ def test_colours_add_nothing_that_words_do_not_say(name: str) -> None:
     plain, coloured = (laid_out(PAGES[name], 80, colour=colour) for colour in (False, True))
     assert plain != coloured
     assert [COLOUR.sub("", line) for line in coloured] == plain
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [(0.5, "0.5 ms"), (999.4, "999 ms"), (999.6, "1 s"), (10_300.0, "10.3 s"), (90_000.0, "90 s"), (1e6, "17 min")],
+)
+def test_a_latency_is_said_in_the_unit_that_people_read(ms: float, said: str) -> None:
+    document = {**HEALTHY, "engine": {**HEALTHY["engine"], "latency": latency(3, 0.1, ms)}}
+    assert f"p50 0.1 ms, p99 {said}, 3 readings" in "\n".join(laid_out(live_page(document), 80, colour=False))
 
 
 TEXT = st.text(max_size=60)

@@ -64,6 +64,27 @@ def test_expression_is_refused_with_its_place(tmp_path: Path, when: str, said: s
     assert any(said in str(p) and ("when" in p.key or "longer than" in p.reason) for p in found), found
 
 
+BOARD = '[[source]]\nname = "cold"\nkind = "serial_bridge"\ndevice = "/dev/serial/by-id/cold"\n'
+DECLARE = "declare it in the fields of source cold"
+
+
+@pytest.mark.parametrize(
+    ("fields", "when", "hint"),
+    [
+        pytest.param("", "cold.temp > 8", DECLARE, id="none-declared"),
+        pytest.param('fields = { door = { type = "bool" } }\n', "cold.temp > 8", DECLARE, id="another-declared"),
+        pytest.param("fields = { temp = {} }\n", "cold.tmp > 8", 'did you mean "cold.temp"?', id="misspelt"),
+        pytest.param("", "motor.cold > 8", "", id="of-a-source-that-knows-its-fields"),
+    ],
+)
+def test_a_boards_stream_without_fields_is_refused_with_what_to_declare(
+    tmp_path: Path, fields: str, when: str, hint: str
+) -> None:
+    (found,) = problems(tmp_path, BOARD + fields + rule(when))
+    assert "unknown signal" in found.reason
+    assert found.hint == hint or (not hint and "fields" not in found.hint)
+
+
 def test_65_division_by_zero_and_nan_at_run_time_are_unknown(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(HEAD + rule("motor.temp / (motor.load - motor.load) > 1.0"), encoding="utf-8")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge_agent.alerts import STORM, Alerts
 from edge_agent.config.site import RuleConfig
-from edge_agent.types import Alert
+from edge_agent.types import Alert, HealthChange
 from tests.engine.sites import at, engine, of, reading, run, tick
 
 
@@ -29,6 +29,15 @@ def test_storm_is_one_summary_and_how_it_stands_is_said_when_it_rests() -> None:
     assert states(over) == [("storm/rule/r", "cleared"), ("rule/r", "raised")]
     assert over[0].alert_id == next(a.alert_id for a in sent if a.dedupe_key == "storm/rule/r")
     assert "81 changes" in over[0].text
+
+
+def test_a_part_that_works_again_is_said_in_words() -> None:
+    gone = HealthChange("motor.safe_state", False, at(1), "the board is in its safe state", alert=True)
+    back = HealthChange("motor.safe_state", True, at(2), alert=True)
+    said = of(Alert, run(engine(), tick(0), gone, back))
+    assert [(a.state, a.text) for a in said] == [
+        ("raised", "motor.safe_state: the board is in its safe state"), ("cleared", "motor.safe_state: works again"),
+    ]  # fmt: skip
 
 
 def test_storm_ends_by_the_engines_own_deadline() -> None:
