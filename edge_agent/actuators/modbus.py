@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -22,11 +22,14 @@ from msgspec import Meta
 from edge_agent.config.site import Duration, Port
 from edge_agent.durations import parse_duration
 from edge_agent.errors import Rejected, Retryable
-from edge_agent.links.modbus import ModbusPort, ModbusSettings
+from edge_agent.links.modbus import LIBRARY, ModbusSettings
 from edge_agent.links.modbus_values import Register, Slave, decode, encode
 from edge_agent.links.serial import Baud, Framing
 from edge_agent.ports import Clock, Context
 from edge_agent.types import Act, Receipt
+
+if TYPE_CHECKING:
+    from edge_agent.links.modbus_bus import ModbusPort
 
 
 class Output(Register, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,6 +45,8 @@ class Output(Register, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keys of a `modbus` actuator; those of the bus must equal those of a source on the same bus."""
+
+    library: ClassVar[tuple[str, str]] = LIBRARY
 
     registers: Annotated[dict[str, Output], Meta(min_length=1)]
     """By target: what `press.speed` sets is `speed`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links import probe
 from edge_agent.links.lines import checker
+from edge_agent.links.modbus import LIBRARY
 from edge_agent.links.ports import FoundPort
 from edge_agent.links.serial import Framing
 from edge_agent.sources.ndjson import decode_object
@@ -36,8 +38,9 @@ class Recognised(msgspec.Struct, frozen=True):
 
 
 def recognise(port: FoundPort, seconds: float, *, quiet: bool, say: Callable[[str], None]) -> Recognised | None:
-    """None where nothing known answers within about `seconds`. `quiet`: only listens. Raises Retryable when the
-    port cannot be had at all; settings that it does not know are passed over."""
+    """None where nothing known answers within about `seconds`. `quiet`: only listens. Raises Rejected for what is no
+    serial port, Retryable when it cannot be had at all; settings that it does not know are passed over."""
+    probe.check_port(port.device)
     steps = list(_steps(port, quiet=quiet))
     problems: list[Retryable] = []
     for what, step in steps:
@@ -54,6 +57,12 @@ def recognise(port: FoundPort, seconds: float, *, quiet: bool, say: Callable[[st
     return None
 
 
+def not_asked() -> str:
+    """What a scan leaves out on this installation, and how to have it; empty where it leaves out nothing."""
+    module, extra = LIBRARY
+    return "" if find_spec(module) else f"Modbus not asked: pip install 'edge-agent[{extra}]'"
+
+
 def _steps(port: FoundPort, *, quiet: bool) -> Iterator[tuple[str, Callable[[float], Recognised | None]]]:
     for baud in LISTEN_BAUDS:
         yield f"listening at {baud}", partial(_heard, port, baud)
@@ -61,7 +70,7 @@ def _steps(port: FoundPort, *, quiet: bool) -> Iterator[tuple[str, Callable[[flo
         return
     for baud in HELLO_BAUDS:
         yield f"bridge hello at {baud}", partial(_greeted, port, baud)
-    for baud, framing in MODBUS_LINES:
+    for baud, framing in MODBUS_LINES if not not_asked() else ():
         yield f"Modbus at {baud} {framing}", partial(_asked, port, baud, framing)
 
 
@@ -133,10 +142,7 @@ def _bridge(port: FoundPort, baud: int, device: Device) -> Recognised:
 
 
 def _asked(port: FoundPort, baud: int, framing: Framing, seconds: float) -> Recognised | None:
-    try:
-        address = probe.ask_slaves(port.device, baud, framing, MODBUS_ADDRESSES, seconds)
-    except ImportError:
-        return None
+    address = probe.ask_slaves(port.device, baud, framing, MODBUS_ADDRESSES, seconds)
     if address is None:
         return None
     lines = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from edge_agent.cli import show
+from edge_agent.errors import ExitCode
 
 
 @click.group("ports")
@@ -25,7 +27,7 @@ def scan(ports: tuple[str, ...], seconds: float, listen_only: bool, as_json: boo
     A port that somebody holds is not touched. A free one is listened to (NMEA 0183, JSON lines), then asked for a
     firmware bridge, then for Modbus addresses 1 to 10; where a byte too many could do harm, use --listen-only.
 
-    Exit codes: 0 done, also when nothing was found; 2 wrong usage.
+    Exit codes: 0 done, also when nothing was found; 2 wrong usage, or a PORT that is no serial device.
     """
     from edge_agent.links.ports import find_ports
 
@@ -44,24 +46,28 @@ def scan(ports: tuple[str, ...], seconds: float, listen_only: bool, as_json: boo
         show.echo_json({"ports": results})
     elif not results:
         click.echo("no serial devices: is anything plugged in? name one: edge-agent ports scan /dev/ttyUSB0")
+    if any(result["not_a_port"] for result in results):
+        sys.exit(ExitCode.CONFIGURATION)
 
 
 def _look(port: Any, seconds: float, listen_only: bool, say: Any) -> dict[str, Any]:
     """One port as a JSON object."""
-    from edge_agent.cli.port_kinds import recognise
-    from edge_agent.errors import EdgeError
+    from edge_agent.cli.port_kinds import not_asked, recognise
+    from edge_agent.errors import EdgeError, Rejected
 
     out = {
         "device": port.device, "path": port.path, "held_by": list(port.held_by),
-        "kind": "", "heard": "", "table": "", "problem": "",
+        "kind": "", "heard": "", "table": "", "problem": "", "not_asked": "", "not_a_port": False,
     }  # fmt: skip
     if port.held_by:
         return out
     try:
         found = recognise(port, seconds, quiet=listen_only, say=say)
     except EdgeError as e:
-        return out | {"problem": str(e)}
-    return out | ({"kind": found.kind, "heard": found.heard, "table": found.table} if found else {})
+        return out | {"problem": str(e), "not_a_port": isinstance(e, Rejected)}
+    if found is None:
+        return out | {"not_asked": "" if listen_only else not_asked()}
+    return out | {"kind": found.kind, "heard": found.heard, "table": found.table}
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -74,4 +80,5 @@ def _show(result: dict[str, Any]) -> None:
 def _verdict(result: dict[str, Any]) -> str:
     if result["held_by"]:
         return f"held by {', '.join(result['held_by'])}"
-    return str(result["problem"] or result["heard"] or "nothing known answers")
+    silence = "; ".join(filter(None, ("nothing known answers", result["not_asked"])))
+    return str(result["problem"] or result["heard"] or silence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Final
 
 import msgspec
@@ -16,14 +17,15 @@ from edge_agent.errors import EdgeError
 
 Drivers = Mapping[tuple[str, str], type[msgspec.Struct]]
 """`("source", "camera")` to the driver's `Config`. Looking a key up may import the driver, listing the keys must not.
-A look-up may raise EdgeError or ImportError where the driver cannot be used on this box."""
+A look-up may raise EdgeError or ImportError where the driver cannot be used on this box. A `Config` whose driver
+needs a library of an extra names both as `library`, and can itself be read without."""
 
 DRIVEN: Final[Mapping[type, str]] = {SourceConfig: "source", ActuatorConfig: "actuator"}
 """The types whose `driver` is filled from the keys that they do not know themselves."""
 
 
 def driver_type(family: str, kind: object, path: KeyPath, drivers: Drivers, report: Report) -> mi.StructType | None:
-    """The type of the driver's `Config`, or None after the report has been told why."""
+    """The type of the driver's `Config`, or None; the report is told why it is none, or cannot be used here."""
     if not isinstance(kind, str):
         return None  # missing or not a text: the walk says so
     kinds = sorted(name for of, name in drivers if of == family)
@@ -41,5 +43,9 @@ def driver_type(family: str, kind: object, path: KeyPath, drivers: Drivers, repo
     else:
         of = mi.type_info(config)
         assert isinstance(of, mi.StructType), f"the Config of {kind} is not a msgspec.Struct"
+        module, extra = getattr(config, "library", ("", ""))
+        if module and find_spec(module) is None:
+            reason = f"kind {shown(kind)} cannot be used here: {module} is not installed"
+            report.add((*path, "kind"), reason, f"pip install 'edge-agent[{extra}]'")
         return of
     return None

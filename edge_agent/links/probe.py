@@ -5,18 +5,39 @@ Each probe opens the port, and leaves it, within its time. All raise Retryable w
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from time import monotonic
 
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links.lines import LineSplitter
+from edge_agent.links.modbus import ModbusSettings, SlaveRefused, SlaveSilent
 from edge_agent.links.serial import Framing, SerialConnection, SerialSettings
 from firmware_bridge.events import Device, Ready
 from firmware_bridge.link import Link
 from firmware_bridge.session import Session
 
 _LINE = 4096
+
+
+def check_port(device: str) -> None:
+    """Raises Rejected for what is no serial port, Retryable for one that cannot be opened now."""
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise Rejected(f"{device}: no such device", hint="is it plugged in? without a name all are scanned") from None
+    except IsADirectoryError:
+        raise Rejected(f"{device}: is a folder", hint="name a serial device") from None
+    except PermissionError as e:
+        raise Retryable(f"{device}: permission denied", hint="join the group dialout, or become root") from e
+    except OSError as e:
+        raise Retryable(f"{device}: {e.strerror}", hint="is it plugged in, and free?") from e
+    try:
+        if not os.isatty(fd):
+            raise Rejected(f"{device}: is not a terminal", hint="name a serial device")
+    finally:
+        os.close(fd)
 
 
 def listen(device: str, baud: int, seconds: float, enough: Callable[[list[bytes]], bool]) -> list[bytes]:
@@ -51,7 +72,7 @@ def greet(device: str, baud: int, seconds: float) -> Device | None:
 
 def ask_slaves(device: str, baud: int, framing: Framing, addresses: range, seconds: float) -> int | None:
     """The first Modbus address that answers, be it with a refusal. Raises ImportError without the extra `modbus`."""
-    from edge_agent.links.modbus import ModbusBus, ModbusSettings, SlaveRefused, SlaveSilent  # noqa: PLC0415
+    from edge_agent.links.modbus_bus import ModbusBus  # noqa: PLC0415 - an optional extra
 
     bus = ModbusBus()
     port = bus.join(ModbusSettings(device, baud, framing, timeout_s=0.1))

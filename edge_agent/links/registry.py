@@ -9,10 +9,9 @@ from edge_agent.links.serial import SerialSettings
 from edge_agent.links.serial_link import SerialLink, SerialPort
 
 if TYPE_CHECKING:
-    from edge_agent.links.modbus import ModbusBus, ModbusPort, ModbusSettings
-
-if TYPE_CHECKING:
     from edge_agent.links.bridge import BridgeLink
+    from edge_agent.links.modbus import ModbusSettings
+    from edge_agent.links.modbus_bus import ModbusBus, ModbusPort
 
 
 class Links:
@@ -56,7 +55,7 @@ class Links:
 
     def modbus(self, settings: ModbusSettings) -> ModbusPort:
         """A share of the bus, opened now or shared. Raises as `serial`, and ImportError without the extra."""
-        from edge_agent.links.modbus import ModbusBus  # noqa: PLC0415 - an optional extra
+        from edge_agent.links.modbus_bus import ModbusBus  # noqa: PLC0415 - an optional extra
 
         with self._lock:
             bus = self._buses.setdefault(settings.where, ModbusBus())

@@ -23,7 +23,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -31,11 +31,14 @@ from msgspec import Meta
 from edge_agent.config.site import Duration, Name, Port
 from edge_agent.durations import parse_duration
 from edge_agent.errors import Retryable
-from edge_agent.links.modbus import ModbusPort, ModbusSettings, SlaveRefused, SlaveSilent
+from edge_agent.links.modbus import LIBRARY, ModbusSettings, SlaveRefused, SlaveSilent
 from edge_agent.links.modbus_values import Register, Slave, Table, decode
 from edge_agent.links.serial import Baud, Framing
 from edge_agent.ports import Context, FieldSpec, Item
 from edge_agent.types import HealthChange, Quality, Reading, Value
+
+if TYPE_CHECKING:
+    from edge_agent.links.modbus_bus import ModbusPort
 
 _REGISTERS = 125
 _FIRST_REST_NS = 1_000_000_000
@@ -54,6 +57,8 @@ class Poll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keys of a `modbus` source."""
+
+    library: ClassVar[tuple[str, str]] = LIBRARY
 
     poll: Annotated[tuple[Poll, ...], Meta(min_length=1)]
     """`[[source.poll]]`: the groups of registers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from tests.cli.command import ROOT, environment
 
 _WITHOUT = """
 import sys
-for module in ("smp", "smpclient", "imgtool", "cryptography", "psycopg"):
+for module in ("smp", "smpclient", "imgtool", "cryptography", "psycopg", "pymodbus"):
     sys.modules[module] = None
 from edge_agent.cli.main import run
 sys.exit(run(sys.argv[1:]))
@@ -77,3 +79,32 @@ def test_microcontrollers_are_listed_watched_and_set_without_smp(site: Path) -> 
     assert "check cable, path" in watched.stderr
     put = without_extras("mcu", "set", "valve", "1", "--site", site)
     assert put.returncode == 3, put.stderr
+
+
+def test_schema_is_the_same_without_the_library_of_modbus() -> None:
+    done = without_extras("config", "schema")
+    assert done.returncode == 0, done.stderr
+    assert "SourceConfig.modbus" in json.loads(done.stdout)["$defs"]
+
+
+def test_modbus_in_a_site_names_its_extra(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    rule = '[[rule]]\nid = "hot"\nwhen = "drive.temp > 1"\nalert = true\n'
+    poll = "poll = [{ slave = 1, registers = { temp = { address = 0 } } }]"
+    table = f'[[source]]\nname = "drive"\nkind = "modbus"\nhost = "h"\n{poll}\n'
+    path.write_text('[agent]\ngateway = "gw1"\n' + table + rule)
+    done = without_extras("check", path)
+    assert done.returncode == 2, done.stderr
+    assert "1 error" in done.stdout
+    hint = "pip install 'edge-agent[modbus]'"
+    assert f'kind "modbus" cannot be used here: pymodbus is not installed; {hint}' in done.stdout
+
+
+def test_scan_says_that_modbus_was_not_asked() -> None:
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
+    os.close(slave)
+    done = without_extras("ports", "scan", name, "--seconds", "0.5")
+    os.close(master)
+    assert done.returncode == 0, done.stderr
+    assert "nothing known answers; Modbus not asked: pip install 'edge-agent[modbus]'" in done.stdout

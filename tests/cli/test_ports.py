@@ -169,13 +169,21 @@ def test_silence_and_a_missing_port_are_said_within_the_time_and_with_progress(t
         start = time.monotonic()
         done = scan(tty_port.path, str(tmp_path / "none"), "--seconds", "2")
         took_s = time.monotonic() - start
-    assert done.returncode == 0
+    assert done.returncode == 2, "a port that is named is not there"
     assert took_s < 2 + 6
     assert f"{tty_port.path} (/dev/pts/" in done.stdout
     assert "nothing known answers" in done.stdout
     assert "no such device" in done.stdout
     assert "1/2" in done.stderr
     assert "bridge hello at 921600" in done.stderr
+
+
+def test_what_is_no_serial_port_is_said_before_anything_is_tried(tmp_path: Path) -> None:
+    done = scan(str(tmp_path / "nope"), "/etc/passwd", str(tmp_path))
+    assert done.returncode == 2
+    nope, passwd, folder = done.stdout.splitlines()
+    assert ("no such device" in nope, "is not a terminal" in passwd, "is a folder" in folder) == (True, True, True)
+    assert done.stderr == ""
 
 
 def test_listening_sends_nothing_and_asking_does(tmp_path: Path) -> None:
