@@ -152,6 +152,7 @@ class _Refused(Rejected):
 _SCHEMAS = frozenset({"tele/1", "gap/1", "close/1", "time_fix/1", "infer/1", "decision/1", "alert/1"})
 _UNNUMBERED = frozenset({"media"})
 """Confirmed and not kept: pictures belong elsewhere."""
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _anything = msgspec.json.Decoder(_Anything)
 _encode = msgspec.json.Encoder().encode
 
@@ -191,7 +192,7 @@ def _row(where: topics.Topic, topic: str, body: bytes) -> Delivery:
         if not decode.hashes_hold(body):
             raise _Refused("a segment's hash does not fit its content", "hash")
         return Delivery(topic, body, tuple(_telemetry(where, row)))
-    segment = _event(where, _anything.decode(decode.inflate(body)), body)
+    segment = _event(where, _common(body), body)
     match row:
         case messages.GapMessage():
             return Delivery(topic, body, (segment,), gaps=tuple(_gaps(where, row)))
@@ -204,11 +205,19 @@ def _row(where: topics.Topic, topic: str, body: bytes) -> Delivery:
             return Delivery(topic, body, (segment,))
 
 
+def _common(body: bytes) -> _Anything:
+    """Members that this version's shape of a message does not have are of any type there, and may be of none here."""
+    try:
+        return _anything.decode(decode.inflate(body))
+    except _UNREADABLE as e:
+        raise Rejected(f"a row that has something else where all rows have the same: {e}") from e
+
+
 def _unknown_kind(body: bytes) -> _Anything | None:
     """A single numbered message of a kind that a later version has added: kept whole, never refused."""
     try:
         found = _anything.decode(decode.inflate(body))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
     return found if found.schema not in _SCHEMAS and found.stream and not found.seg else None
 
@@ -233,11 +242,18 @@ def _reading(sample: decode.Sample) -> Reading:
 def _event(where: topics.Topic, row: _Anything, body: bytes) -> Segment:
     """`h` is over the text without its wall time: a row may be stamped anew before it is first sent."""
     _range(row.seq, 1)
-    h = zlib.crc32(decode.inflate(decode.restamp(body, None, "")))
+    h = zlib.crc32(_timeless(body))
     m = None if row.m is None else _bounded(row.m)
     event = Event(_name(row.schema), _wall(row.t), m, _text(decode.inflate(body)))
     series = _series(where, row.epoch, row.stream)
     return Segment(series, row.seq, 1, h, row.boot[:_LONGEST_NAME], row.tq[:_LONGEST_NAME], event=event)
+
+
+def _timeless(body: bytes) -> bytes:
+    try:
+        return decode.inflate(decode.restamp(body, None, ""))
+    except _UNREADABLE as e:
+        raise Rejected(f"a row whose time is none: {e}") from e
 
 
 def _gaps(where: topics.Topic, row: messages.GapMessage) -> list[Gap]:
@@ -258,7 +274,7 @@ def _document(where: topics.Topic, body: bytes) -> Document:
         document = msgspec.json.decode(body, type=dict[str, Any])
         text = _encode(document).decode()
         state = msgspec.convert(document, messages.State) if where.kind == topics.STATE else None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as e:
+    except _UNREADABLE as e:
         raise Rejected(f"a document that is none: {e}") from e
     gateway = topics.Gateway(where.tenant, where.site, where.gateway)
     if state is None:
@@ -276,7 +292,7 @@ def _claims(where: topics.Topic, body: bytes) -> tuple[tuple[Series, int], ...]:
         for _, seq in ids:
             _range(seq, 1)
         return tuple((_series(where, found.epoch, stream), seq) for stream, seq in ids)
-    except (Rejected, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (Rejected, *_UNREADABLE):
         return ()
 
 

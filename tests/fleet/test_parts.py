@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import msgspec
@@ -15,7 +16,7 @@ from edge_agent.fleet.commit import Outcome
 from edge_agent.fleet.intake import Delivery, Segment, Series, read_message
 from edge_agent.fleet.watchdog import Watchdog
 from edge_agent.uplink.ack import MAX_BYTES, decode_ack
-from tests.fleet.rows import EPOCH, GATEWAY, tele
+from tests.fleet.rows import EPOCH, GATEWAY, raw, tele
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -40,6 +41,46 @@ def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
     assert isinstance(delivery, Delivery)
     for series, seq in delivery.dead.claims if delivery.dead else ():
         assert (series.gateway, seq >= 0) == ("gw1", True)
+
+
+WHOLE = {
+    "alert": {
+        "schema": "alert/1", "gw": "gw1", "stream": "alert", "epoch": EPOCH, "seq": 0, "boot": "b", "t": 1, "m": 1,
+        "tq": "synced", "alert_id": "a", "dedupe_key": "k", "state": "raised", "severity": "critical", "text": "x",
+    },
+    "ledger/gap": {
+        "schema": "gap/1", "gw": "gw1", "stream": "ledger", "epoch": EPOCH, "seq": 0,
+        "gaps": {"epoch": EPOCH, "reason": "overload", "lost": {"press": [[1, 2]]}},
+    },
+    "ledger/close": {
+        "schema": "close/1", "gw": "gw1", "stream": "ledger", "epoch": EPOCH, "seq": 0, "closed": EPOCH,
+        "last": {"press": 5}, "lost": "",
+    },
+    "ledger/time_fix": {
+        "schema": "time_fix/1", "gw": "gw1", "stream": "ledger", "epoch": EPOCH, "seq": 0, "boot": "b",
+        "offset_ms": 1, "uncertainty_ms": 1,
+    },
+}  # fmt: skip
+ODD = (None, 0, -1, 2**63, 10**30, 10**400, 1.5, "", "\0", "x" * 5000, True, [], [[0, 2**62]], {}, {"a": 1})
+"""What stands where something else should."""
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize(("name", "odd"), [("seg", 1), ("seg", [[1]]), ("t0", "abc"), ("m0", "abc"), ("tq", 5)])
+def test_message_with_a_member_of_another_shape_too_many_is_a_dead_letter(kind: str, name: str, odd: object) -> None:
+    assert raw(kind.partition("/")[0], WHOLE[kind]).dead is None
+    dead = raw(kind.partition("/")[0], {**WHOLE[kind], name: odd}).dead
+    assert dead is not None
+    assert dead.code == "schema"
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_no_message_with_something_else_in_its_members_makes_the_reader_fail(kind: str) -> None:
+    for name in (*WHOLE[kind], "seg", "t0", "m0", "boot", "t", "m", "tq", "extra"):
+        for odd in ODD:
+            body = deflate(json.dumps({**WHOLE[kind], name: odd}).encode())
+            delivery = read_message(GATEWAY.up(kind.partition("/")[0]), body)
+            assert (delivery.dead is None) == bool(delivery.segments), (name, odd)
 
 
 @settings(max_examples=100, deadline=None)
