@@ -20,7 +20,7 @@ from edge_agent.types import Stamp
 
 def make_intake(
     site: SiteConfig, *, clock: Clock, utc_ms: Callable[[Stamp], int | None], execute: Executor, health: PartHealth,
-    tell_desired: Callable[[str], None],
+    tell_desired: Callable[[str], None], report: Callable[[bool, str], None],
 ) -> Intake:  # fmt: skip
     """After the store is open. Raises Fatal for a key that cannot be used."""
     data_dir = Path(site.agent.data_dir)
@@ -29,7 +29,7 @@ def make_intake(
     gateway = topics.Gateway(site.agent.tenant, site.agent.site, site.agent.gateway)
     return Intake(
         gateway, _signers(site.commands.key), book, clock=clock, utc_ms=utc_ms, execute=execute, health=health,
-        tell_desired=tell_desired,
+        tell_desired=tell_desired, report=report,
     )  # fmt: skip
 
 

@@ -16,7 +16,19 @@ import msgspec
 
 from edge_agent.api import Refusal
 from edge_agent.commands.log import FINAL, CommandLog
-from edge_agent.commands.verdict import REPLY, Accepted, Arrived, Key, Known, Refused, Repeated, id_of, judge
+from edge_agent.commands.verdict import (
+    LONGEST_MS,
+    REPLY,
+    SKEW_MS,
+    Accepted,
+    Arrived,
+    Key,
+    Known,
+    Refused,
+    Repeated,
+    id_of,
+    judge,
+)
 from edge_agent.contract import topics
 from edge_agent.contract.messages import CmdResult
 from edge_agent.errors import Retryable
@@ -34,6 +46,9 @@ _LOGGED_NS = 60_000_000_000
 _MOST_CORRELATION = 256
 _PATIENCE_NS = 2_000_000_000
 """A command that left no trace to commit is done after this."""
+_ANEW_NS = (LONGEST_MS + SKEW_MS) * 1_000_000
+"""After the start no command is valid any more that may have been taken before it."""
+_AGAIN_NS = 60_000_000_000
 _SECURITY = frozenset({"retained", "unauthorised", "wrong_target", "replay"})
 DESIRED = "desired states are not taken by this version: what the gateway runs is in its site file"
 
@@ -51,7 +66,7 @@ class Intake:
     def __init__(
         self, target: topics.Gateway, signer_of: Callable[[bytes], Key | None], book: CommandLog, *,
         clock: Clock, utc_ms: Callable[[Stamp], int | None], execute: Executor, health: PartHealth,
-        tell_desired: Callable[[str], None],
+        tell_desired: Callable[[str], None], report: Callable[[bool, str], None],
     ) -> None:  # fmt: skip
         self._target = target
         self._signer_of = signer_of
@@ -72,6 +87,11 @@ class Intake:
         self._handled: set[str] = set()
         self._kept: deque[str] = deque()
         self._lock = threading.Lock()
+        self._report = report
+        self._anew_ns = clock.mono_ns() + _ANEW_NS
+        if book.damage:
+            wait_s = _ANEW_NS // 10**9
+            report(False, f"{book.damage}: commands are refused for {wait_s} s, then their counters begin anew")
         self._end_interrupted()
 
     def take(self, message: Inbound) -> None:
@@ -88,6 +108,8 @@ class Intake:
             self._end(self._kept.popleft())
         if self._running:
             self._end_untraced()
+        if self._log.damage and self._clock.mono_ns() >= self._anew_ns:
+            self._begin_anew()
         replies, self._replies = self._replies, []
         return replies
 
@@ -117,6 +139,7 @@ class Intake:
             self._log.results,
             now.wall_ns // 1_000_000,
             now.quality is ClockQuality.SYNCED,
+            not self._log.damage,
         )
         verdict = judge(Arrived(message.topic, message.body, message.retained), known)
         match verdict:
@@ -186,6 +209,15 @@ class Intake:
         if message.body:
             self._health.quarantine("desired_refused", message.body)
         self._tell_desired(DESIRED if message.body else "")
+
+    def _begin_anew(self) -> None:
+        try:
+            self._log.begin_anew()
+        except Retryable as e:
+            self._anew_ns = self._clock.mono_ns() + _AGAIN_NS
+            self._health.note("last_error", str(e))
+            return
+        self._report(True, "")
 
     # -- its steps -----------------------------------------------------------------------------------------------
 

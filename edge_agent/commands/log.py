@@ -8,14 +8,18 @@ replay.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from edge_agent.contract.messages import Cmd, CmdResult
-from edge_agent.errors import Fatal, Retryable
+from edge_agent.errors import Retryable
 from edge_agent.store.identity import make_folder, replace_file
+
+log = logging.getLogger("edge_agent")
 
 FLOORS, LOG = "commands.json", "commands.log"
 FINAL = frozenset({"done", "failed", "refused"})
@@ -25,7 +29,7 @@ _LINES = 4 * _KEPT
 
 
 class _Floors(msgspec.Struct, frozen=True):
-    floors: dict[str, int]
+    floors: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -39,7 +43,8 @@ class CommandLog:
         self._floors_path = data_dir / FLOORS
         self._path = folder / LOG
         self._store = store
-        self.floors = _read_floors(self._floors_path)
+        self.floors, self.damage = _read_floors(self._floors_path)
+        """`damage` is why they are not known, empty where they are: nothing may be taken before `begin_anew`."""
         self.results = self._read()
         self._lines = _LINES
         """More than are allowed: the first step writes the file anew."""
@@ -48,15 +53,14 @@ class CommandLog:
         """Those that were taken and not brought to an end."""
         return [result for result in self.results.values() if result.state not in FINAL]
 
+    def begin_anew(self) -> None:
+        """Floors of nobody, once every command that may have been taken has expired."""
+        self._keep_floors({})
+        self.damage = ""
+
     def take(self, command: Cmd, fingerprint: str, t: int | None) -> CmdResult:
         """On the disk when it returns: the counter is used up, and the id known."""
-        floors = self.floors | {fingerprint: command.counter}
-        try:
-            make_folder(self._floors_path.parent)
-            replace_file(self._floors_path, msgspec.json.encode(_Floors(floors)))
-        except OSError as e:
-            raise _unwritten(self._floors_path, e) from e
-        self.floors = floors
+        self._keep_floors(self.floors | {fingerprint: command.counter})
         return self.step(CmdResult(id=command.id, state="accepted", code="", t=t))
 
     def step(self, result: CmdResult) -> CmdResult:
@@ -76,6 +80,14 @@ class CommandLog:
         self.results = results
         return result
 
+    def _keep_floors(self, floors: dict[str, int]) -> None:
+        try:
+            make_folder(self._floors_path.parent)
+            replace_file(self._floors_path, msgspec.json.encode(_Floors(floors)))
+        except OSError as e:
+            raise _unwritten(self._floors_path, e) from e
+        self.floors = floors
+
     def _read(self) -> dict[str, CmdResult]:
         """Up to the first line that is not whole: a power cut leaves at most the last one so."""
         try:
@@ -83,7 +95,8 @@ class CommandLog:
         except FileNotFoundError:
             return {}
         except OSError as e:
-            raise Retryable(f"{self._path}: {e.strerror}", hint="check who owns the data directory") from e
+            log.warning("%s: %s: answers of before are not known, repeats are refused", self._path, e.strerror)
+            return {}
         found: dict[str, CmdResult] = {}
         try:
             if msgspec.json.decode(head, type=_Head).store != self._store:
@@ -91,22 +104,19 @@ class CommandLog:
             for line in filter(None, lines):
                 result = msgspec.json.decode(line, type=CmdResult)
                 found[result.id] = result
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         return found
 
 
-def _read_floors(path: Path) -> dict[str, int]:
-    """A file that cannot be read stops the start: without it an old command would be a new one."""
+def _read_floors(path: Path) -> tuple[dict[str, int], str]:
+    """And why they are not known, which stops commands and nothing else: an old one would be a new one."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Floors).floors
+        return msgspec.json.decode(path.read_bytes(), type=_Floors).floors, ""
     except FileNotFoundError:
-        return {}
-    except OSError as e:
-        raise Retryable(f"{path}: {e.strerror}", hint="check who owns the data directory") from e
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        hint = "without it old commands count as new: restore it, or delete it 5 min after the last command"
-        raise Fatal(f"{path} cannot be read ({e})", hint=hint) from e
+        return {}, ""
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        return {}, f"{path} cannot be read ({e})"
 
 
 def _text(*entries: msgspec.Struct) -> bytes:

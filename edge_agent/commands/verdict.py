@@ -1,8 +1,9 @@
 """Whether a command may be carried out: a pure function of what came and what is known.
 
 It refuses in this order, and what comes first is what is said: size, retained, unauthorised (nothing is read of
-what nobody trusted has signed, but its id to answer to), malformed, unauthorised (the role), wrong_target, replay,
-clock_unsynced, expired, not_yet_valid. A repeat of an id is no refusal: it gets the answer of the first time.
+what nobody trusted has signed, but its id to answer to), malformed, unauthorised (the role), wrong_target,
+floors_unknown, replay, clock_unsynced, expired, not_yet_valid. A repeat of an id is no refusal: it gets the answer of
+the first time.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Known(msgspec.Struct, frozen=True):
     seen: Container[str]
     now_ms: int
     synced: bool
+    floors_known: bool = True
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -158,9 +160,15 @@ def _unfit(arrived: Arrived, command: Cmd, key: Key, known: Known) -> Refused | 
 def _stale(command: Cmd, key: Key, known: Known) -> Verdict | None:
     if command.id in known.seen:
         return Repeated(command.id)
+    if not known.floors_known:
+        return Refused("floors_unknown", command.id, "which counters were taken is not known; command anew in 6 min")
     floor = known.floors.get(key.fingerprint, -1)
     if command.counter <= floor:
         return Refused("replay", command.id, f"counter {command.counter}, and {floor} has been taken")
+    return _untimely(command, known)
+
+
+def _untimely(command: Cmd, known: Known) -> Refused | None:
     if not known.synced:
         return Refused("clock_unsynced", command.id, "the gateway does not know the time")
     if known.now_ms >= command.expires:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from edge_agent.clock import FakeClock
+from edge_agent.commands.envelope import Keyring
+from edge_agent.commands.intake import Intake
 from edge_agent.commands.log import FLOORS, LOG, CommandLog
 from edge_agent.contract.messages import Cmd, CmdResult
-from edge_agent.errors import Fatal, Retryable
-from tests.commands.signing import signed, ulid
+from edge_agent.errors import Retryable
+from edge_agent.health import PartHealth
+from edge_agent.ports import Inbound
+from tests.commands.signing import GATEWAY, KEYS, NOW_MS, signed, ulid
 
 
 def opened(folder, store="one"):
@@ -77,7 +82,32 @@ def test_a_disk_that_refuses_takes_nothing(tmp_path):
     assert (log.floors, list(log.results)) == ({"key": 1}, [ulid(1)])
 
 
-def test_floors_that_cannot_be_read_stop_the_start(tmp_path):
-    (tmp_path / FLOORS).write_bytes(b"\0\0")
-    with pytest.raises(Fatal, match=FLOORS):
-        opened(tmp_path)
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\0", b"[" * 100_000, b'{"floors":{"k":' + b"1" * 23 + b"}}", b'{"floors":{"k":-1}}', None]
+)
+def test_damaged_floors_refuse_commands_until_all_of_before_have_expired_and_nothing_else(tmp_path, content):
+    path = tmp_path / FLOORS
+    path.mkdir() if content is None else path.write_bytes(content)
+    clock = FakeClock(wall_ns=NOW_MS * 1_000_000)
+    told, health = [], PartHealth("commands")
+    intake = Intake(
+        GATEWAY, Keyring(KEYS), opened(tmp_path), clock=clock, utc_ms=lambda _: NOW_MS, execute=lambda *_: None,
+        health=health, tell_desired=lambda _: None, report=lambda up, why: told.append((up, FLOORS in why)),
+    )  # fmt: skip
+
+    def answer(n):
+        now_ms = clock.now().wall_ns // 1_000_000
+        intake.take(Inbound(GATEWAY.down("cmd", "rule-hold"), signed(n, now_ms=now_ms), retained=False))
+        return [msgspec.json.decode(r.body)["code"] for r in intake.replies()]
+
+    assert told == [(False, True)]
+    assert answer(5) == ["floors_unknown"]
+    clock.advance(329)
+    assert (intake.replies(), answer(6)) == ([], ["floors_unknown"])
+    assert health.value("refused_floors_unknown") == 2
+    if content is None:
+        path.rmdir()
+    clock.advance(2)
+    intake.replies()
+    assert answer(7) == ["", ""]
+    assert (told, opened(tmp_path).floors) == ([(False, True), (True, False)], {KEYS[0].fingerprint: 7})
