@@ -56,7 +56,9 @@ def version_text(version: Version) -> str:
 
 def version_of(text: str) -> Version:
     """`1.2.3`, `1.2.3.4` or `1.2.3+4` as numbers; what is missing or strange is 0."""
-    parts = [int(p) if p.isascii() and p.isdigit() else 0 for p in text.replace("+", ".").split(".")[:4]]
+    parts = [
+        int(p) if len(p) <= 10 and p.isascii() and p.isdigit() else 0 for p in text.replace("+", ".").split(".")[:4]
+    ]
     major, minor, revision, build = (*parts, 0, 0, 0, 0)[:4]
     return major, minor, revision, build
 

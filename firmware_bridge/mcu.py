@@ -12,6 +12,9 @@ from firmware_bridge.smp_link import SmpLink
 
 _DEFAULT_BUFFER = 384
 """Of Zephyr's MCUmgr over a serial line, for a device that does not say."""
+_MOST_BUFFER = 4096
+"""More than that gains nothing on a serial line, and a wrong answer must not make one chunk of the whole image."""
+_MOST_VERSION = 40
 
 
 class DeviceRefused(BridgeError):
@@ -40,7 +43,7 @@ class Mcu:
     def buffer_bytes(self) -> int:
         """The longest message it takes."""
         found = self._optional(smp.READ, smp.OS, smp.PARAMETERS).get("buf_size")
-        return found if isinstance(found, int) and found >= 64 else _DEFAULT_BUFFER
+        return min(found, _MOST_BUFFER) if isinstance(found, int) and found >= 64 else _DEFAULT_BUFFER
 
     def bootloader(self) -> str:
         """Its name, empty where the device does not say."""
@@ -50,9 +53,10 @@ class Mcu:
         """The size of the slot that an upload goes into; None where the device does not say."""
         images = self._optional(smp.READ, smp.IMAGE, smp.SLOTS).get("images")
         for image in images if isinstance(images, list) else ():
-            for slot in image.get("slots", ()) if isinstance(image, dict) else ():
-                size = slot.get("size")
-                if image.get("image", 0) == 0 and slot.get("slot") == 1 and isinstance(size, int):
+            slots = image.get("slots") if isinstance(image, dict) and image.get("image", 0) == 0 else None
+            for slot in slots if isinstance(slots, list) else ():
+                size = slot.get("size") if isinstance(slot, dict) and slot.get("slot") == 1 else None
+                if isinstance(size, int) and size > 0:
                     return size
         return None
 
@@ -111,4 +115,4 @@ def _slot(image: Mapping[str, Any]) -> Slot | None:
     if not isinstance(number, int) or image.get("image", 0) != 0 or not isinstance(digest, bytes):
         return None
     flags = {name: bool(image.get(name)) for name in ("active", "confirmed", "pending", "bootable")}
-    return Slot(number, str(image.get("version", "?")), digest, **flags)
+    return Slot(number, str(image.get("version", "?"))[:_MOST_VERSION], digest, **flags)

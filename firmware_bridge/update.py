@@ -24,6 +24,10 @@ _LEAST_WAIT_NS = 40_000_000
 _MOST_WAIT_NS = 8_000_000_000
 _ERASE_WAIT_NS = 40_000_000_000
 _MOST_REPEATS = 60
+_MOST_IDLE = 60
+"""Answers in a row that bring the device no further than it has been since it last started anew…"""
+_MOST_FALLS = 10
+"""…and so often may it start anew without getting further than ever before."""
 
 
 class UpdateFailed(BridgeError):
@@ -57,6 +61,8 @@ class Upload:
         self._began_at: int | None = None
         self._tail_sent = False
         self._vain = 0
+        self._highest = self._reached = -1
+        self._idle = self._falls = 0
         self._asking = True
         self._seq = -1
         self._sent_ns: int | None = None
@@ -114,12 +120,23 @@ class Upload:
             self._measure(now_ns - self._sent_ns)
         self._sent_ns = None
         if answer.rc:
+            self._stands(self._reached)
             self._refused(answer)
             return
         offset = answer.body.get("off")
-        if not isinstance(offset, int) or not 0 <= offset <= len(self._image):
+        if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset <= len(self._image):
             raise UpdateFailed(f"the device answers offset {offset!r:.40}", "is its firmware sound? read its log")
+        self._stands(offset)
         self._moved(offset, answer.body)
+
+    def _stands(self, offset: int) -> None:
+        """Counts the answers since it last got further. Raises UpdateFailed."""
+        self._idle = 0 if offset > self._reached else self._idle + 1
+        self._falls = 0 if offset > self._highest else self._falls + (offset < self._reached)
+        self._reached, self._highest = offset, max(offset, self._highest)
+        if self._idle >= _MOST_IDLE or self._falls >= _MOST_FALLS:
+            said = f"it answers, and gets no further than {self._highest} of {len(self._image)} bytes"
+            raise UpdateFailed(said, "read the device's log, power it off and on, and flash it again")
 
     def _body(self) -> dict[str, Any]:
         first = self._asking or self.offset == 0

@@ -10,6 +10,8 @@ from smp.image_management import ImageUploadWriteRequest
 from smp.packet import decode
 
 from firmware_bridge import smp
+from firmware_bridge.image import version_of
+from firmware_bridge.mcu import Mcu
 from firmware_bridge.update import UpdateFailed, Upload
 
 IMAGE = random.Random(1).randbytes(20_000)
@@ -133,3 +135,55 @@ def test_device_that_lists_no_image_after_all_was_sent_ends_it() -> None:
     with pytest.raises(UpdateFailed, match="does not list it"):
         upload.settle(False)
     assert not upload.done
+
+
+@pytest.mark.parametrize(
+    "said", [lambda n: {"off": 0}, lambda n: {"off": 300 * (n % 2)}, lambda n: {"rc": 1} if n % 2 else {"off": 256}]
+)
+def test_device_that_answers_and_gets_no_further_ends_it(said) -> None:
+    upload = Upload(IMAGE, buffer_bytes=512)
+    upload.connected()
+    with pytest.raises(UpdateFailed, match="it answers, and gets no further than"):
+        talk(upload, said)
+
+
+def talk(upload: Upload, said) -> None:
+    for n in range(200):
+        request = upload.due(n * MS)
+        assert request is not None
+        upload.answered(smp.Answer(smp.IMAGE, smp.UPLOAD, request[1], said(n)), n * MS)
+
+
+def test_a_device_that_forgot_may_take_longer_to_come_back_than_its_answers_are_counted() -> None:
+    device, upload = Device(), Upload(IMAGE, buffer_bytes=160)
+    run(upload, device, random.Random(1), until=15_000)
+    device.held, device.sha = bytearray(), b""
+    run(upload, device, random.Random(1))
+    assert (upload.restarts, bytes(device.held)) == (1, IMAGE)
+
+
+def test_a_truth_value_is_no_offset() -> None:
+    upload = Upload(IMAGE, buffer_bytes=512)
+    _, seq = upload.due(0)
+    with pytest.raises(UpdateFailed, match="answers offset True"):
+        upload.answered(smp.Answer(smp.IMAGE, smp.UPLOAD, seq, {"off": True}), MS)
+
+
+class Saying:
+    """A link whose device always answers the same."""
+
+    def __init__(self, body: dict) -> None:
+        self.body = body
+
+    def ask(self, *_: object, **__: object) -> smp.Answer:
+        return smp.Answer(smp.IMAGE, 0, 1, self.body)
+
+
+def test_what_a_device_says_of_itself_is_bounded_and_what_is_no_entry_is_passed_over() -> None:
+    assert Mcu(Saying({"buf_size": 2**70})).buffer_bytes() == 4096
+    for entry in (7, "x", {"slots": None}, {"slots": {"a": 1}}, {"slots": [1, "x", {"slot": 1, "size": "x"}]}):
+        assert Mcu(Saying({"images": [entry]})).slot_bytes() is None
+        assert Mcu(Saying({"images": [entry]})).slots() == []
+    said = {"slot": 0, "version": "9" * 5000, "hash": b"x", "active": True}
+    assert version_of(Mcu(Saying({"images": [said]})).slots()[0].version) == (0, 0, 0, 0)
+    assert version_of("9" * 5000) == (0, 0, 0, 0)
