@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.config.folders import Outside
-from edge_agent.config.load import Site, examine_site
+from edge_agent.config.load import Examined, Site, examine_site
 from edge_agent.config.problems import ConfigError, Problem, Severity
 from edge_agent.config.site import ModelConfig, SiteConfig, SourceConfig
 from edge_agent.drivers import DriverConfigs, driver
@@ -45,7 +45,7 @@ def assemble(path: Path) -> Assembly:
     examined = examine_site(path, DriverConfigs(), models_dir=MODELS_DIR, fields_of=fields_of)
     site = examined.site
     if site is None:
-        raise ConfigError(examined.problems)
+        raise ConfigError((*examined.problems, *_unchecked(path, examined)))
     problems = list(examined.problems)
     fields = {source.name: fields_of(source) for source in site.config.source}
     packages = _packages(site, problems)
@@ -59,6 +59,13 @@ def assemble(path: Path) -> Assembly:
         raise ConfigError(problems)
     sha256 = hashlib.sha256(msgspec.json.encode(site.tables)).hexdigest()
     return Assembly(site.config, sha256, fields, packages, plan, tuple(problems))
+
+
+def _unchecked(path: Path, examined: Examined) -> list[Problem]:
+    """Rules are typed by the tables, so that no rule is looked at while one table cannot be read."""
+    if not examined.has_rules:
+        return []
+    return [Problem(str(path), 0, None, "", "rules were not checked", "correct these first", "warning")]
 
 
 def fields_of(source: SourceConfig) -> dict[str, FieldSpec]:

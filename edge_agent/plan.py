@@ -172,10 +172,11 @@ class SignalPlanner:
         if len(streams) > 1:
             shown = ", ".join(sorted(streams))
             self._problem(key, f"a window takes fields of one stream, these are of {shown}", "use one model a stream")
-        for path in spec.fields:
+        for n, path in enumerate(spec.fields):
             signal = self.scope.resolve(path)
             if signal is None or signal.from_model or not signal.type.is_number:
-                self._problem(key, f'"{path}" is not a number of a source', "declare it in the source's fields")
+                # at the place where the loader speaks of it, so that it is said once
+                self._problem((*key, n), f'"{path}" is not a number of a source', "declare it in the source's fields")
         return min(streams, default=""), tuple(path.rpartition(".")[2] for path in spec.fields)
 
     def _plan_windows(self) -> tuple[WindowPlan, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_agent.cli import show
 from edge_agent.cli.extras import needs_extra
-from edge_agent.errors import ExitCode, Fatal
+from edge_agent.errors import ExitCode, Fatal, Retryable
 
 if TYPE_CHECKING:
     from edge_agent.fleet.database import DatabaseSettings
@@ -72,6 +73,9 @@ def ingest(
     from edge_agent.fleet.ingest import IngestSettings
     from edge_agent.fleet.process import run
 
+    _check_secret("--password-file", connection["password_file"])
+    for option in ("ca", "cert", "key"):
+        _check_readable(f"--{option}", connection[option])
     settings = IngestSettings(
         broker=broker_of(broker, name=name, **connection),
         database=_database_of(database, database_password_file),
@@ -117,7 +121,28 @@ def _database_of(conninfo: str, password_file: str | None) -> DatabaseSettings:
     from edge_agent.fleet.database import DatabaseSettings, check_conninfo
 
     check_conninfo(conninfo)
+    _check_secret("--database-password-file", password_file)
     return DatabaseSettings(conninfo, password_file)
+
+
+def _check_secret(option: str, reference: str | None) -> None:
+    """Looked at once before anything connects: later a file that cannot be read is waited for. Raises Fatal."""
+    from edge_agent.config.secrets import read_secret
+
+    try:
+        if reference is not None:
+            read_secret(reference)
+    except Retryable as e:
+        raise Fatal(f"{option}: {e.message}", hint=e.hint, exit_code=ExitCode.CONFIGURATION) from e
+
+
+def _check_readable(option: str, file: str | None) -> None:
+    try:
+        if file is not None:
+            Path(file).open("rb").close()
+    except OSError as e:
+        hint = "give a PEM file that this user may read"
+        raise Fatal(f"{option}: {file}: {e.strerror}", hint=hint, exit_code=ExitCode.CONFIGURATION) from e
 
 
 def _segment(option: str, text: str) -> str:

@@ -36,14 +36,17 @@ def broker_of(
 def _taken_apart(url: str) -> tuple[str, str, int]:
     try:
         parts = urlsplit(url if "//" in url else f"mqtt://{url}")
-        port = parts.port or _PORTS[parts.scheme]
+        usual = _PORTS[parts.scheme]
+        port = usual if parts.port is None else parts.port
     except (ValueError, KeyError):
         raise _wrong(f"--broker {url}", "mqtt://HOST:PORT, or mqtts:// for TLS") from None
     if parts.password is not None or parts.username is not None:
         raise _wrong("--broker has a user in it", "give --username and --password-file")
-    if not parts.hostname or parts.path.strip("/"):
+    host = parts.hostname or ""
+    rest = parts.path.strip("/") or parts.query or parts.fragment
+    if not port or rest or not host or not host.isprintable() or set(host) & set(" ,\\\"'"):
         raise _wrong(f"--broker {url}", "mqtt://HOST:PORT, or mqtts:// for TLS")
-    return parts.scheme, parts.hostname, port
+    return parts.scheme, host, port
 
 
 def _wrong(message: str, hint: str) -> Fatal:

@@ -55,6 +55,7 @@ class Examined:
 
     site: Site | None
     problems: tuple[Problem, ...]
+    has_rules: bool = False
 
     @property
     def failed(self) -> bool:
@@ -102,7 +103,7 @@ def _examined(
     config: object, file: str, document: Document, folders: PackageFolders, report: Report
 ) -> Examined:  # fmt: skip
     if not isinstance(config, SiteConfig):
-        return Examined(None, report.problems)
+        return Examined(None, report.problems, has_rules=bool(document.tables.get("rule")))
     site = Site(config, file, document.places, folders, document.tables, report.problems)
     return Examined(site, report.problems)
 

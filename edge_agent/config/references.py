@@ -100,8 +100,14 @@ def _gives_signal(name: str, known: Known) -> bool:
 
 def _signal_hint(name: str, full: Iterable[str], heads: Iterable[str]) -> str:
     """The nearest name of `full`; failing that the nearest of `heads`, which may have a field of that name."""
-    near = nearest(head(name), heads)
-    close = nearest(name, full) or (near and near + name.removeprefix(head(name)))
+    source = head(name)
+    if beside := sorted(field.removeprefix(f"{source}.") for field in full if head(field) == source):
+        # the source is right: only its fields are compared, or every short name would resemble the next
+        close = nearest(name.removeprefix(f"{source}."), beside)
+        declared = f"declare it in the fields of {shown(source)}; known: {listed(beside)}"
+        return f"did you mean {shown(f'{source}.{close}')}?" if close else declared
+    near = nearest(source, heads)
+    close = nearest(name, full) or (near and near + name.removeprefix(source))
     if close and close != name:
         return f"did you mean {shown(close)}?"
     known = sorted({*heads, *map(head, full)})

@@ -38,3 +38,21 @@ def test_json_holds_the_same_problems_in_fields(tmp_path: Path) -> None:
     assert keys_documented("check") >= problem.keys() | told.keys()
     line = site.read_text().splitlines()[problem["line"] - 1]
     assert "motor.tmp" in line
+
+
+def test_undeclared_input_of_a_model_is_told_once_and_resembles_no_other_field(tmp_path: Path) -> None:
+    model = '\n[[model]]\nname = "m"\npackage = "motor-anomaly/1.0.0"\ninput = ["line.load", "line.temp"]\n'
+    line = '\n[[source]]\nname = "line"\nkind = "serial_lines"\ndevice = "/dev/ttyX"\nfields = { temp = {} }\n'
+    site = write_site(tmp_path, SITE + line + model)
+    told = [p for p in edge_agent("check", site, "--json").document["problems"] if "line.load" in p["reason"]]
+    assert [p["reason"] for p in told] == ['names nothing: "line.load"']
+    assert told[0]["hint"] == 'declare it in the fields of "line"; known: "temp"'
+
+
+def test_it_is_said_that_rules_wait_for_tables_that_can_be_read(tmp_path: Path) -> None:
+    site = write_site(tmp_path, SITE.replace('gateway = "', 'gateway = "/'))
+    done = edge_agent("check", site)
+    assert done.code == 2
+    assert done.out.splitlines()[-1].endswith("warning: rules were not checked; correct these first")
+    last = edge_agent("check", site, "--json").document["problems"][-1]
+    assert (last["reason"], last["severity"]) == ("rules were not checked", "warning")
