@@ -52,11 +52,11 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def inflate(body: bytes) -> bytes:
-    """The JSON text of a body. Raises Rejected for what is not deflated, cut short, or too large."""
+def inflate(body: bytes, most: int = MAX_TEXT) -> bytes:
+    """The JSON text of a body. Raises Rejected for what is not deflated, cut short, or larger than `most` bytes."""
     inflater = zlib.decompressobj()
     try:
-        text = inflater.decompress(body, MAX_TEXT)
+        text = inflater.decompress(body, most)
     except zlib.error as error:
         raise Rejected("a row's body is not deflated JSON", item=body[:64]) from error
     if not inflater.eof or inflater.unused_data:

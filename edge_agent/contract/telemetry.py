@@ -23,6 +23,8 @@ _BASES = 8
 _BYTES_PER_VALUE = 5
 """Deflated, measured on noisy values with two decimals; a row that comes out larger is cut in two."""
 
+MAX_TEXT = 1024 * 1024
+"""Bytes of a row before it is deflated: texts that hardly change make a small body and much work for its reader."""
 _NO_HASH = b',"h":""}'
 
 _encode = msgspec.json.Encoder().encode
@@ -137,30 +139,23 @@ class TeleBuilder:
         refused: list[tuple[str, int]],
     ) -> None:
         """Encodes in one row, or in as many as the limit asks for; what no row can carry is refused alone."""
+        alone = len(buffers) == 1 and len(buffers[0].records) == 1
         try:
-            draft = self._encode(stamp, group, buffers)
+            text = self._text(stamp, buffers)
         except UnicodeEncodeError:  # a text with half a surrogate pair is no JSON
-            draft = None
-        if draft is not None and len(draft.body) <= self._limit_bytes:
-            drafts.append(draft)
-        elif len(buffers) == 1 and len(buffers[0].records) == 1:
+            text = None
+        body = deflate(text) if text is not None and (alone or len(text) <= MAX_TEXT) else None
+        if body is not None and len(body) <= self._limit_bytes:
+            drafts.append(_draft(stamp, group, buffers, body))
+        elif alone:
             refused.append((buffers[0].stream, buffers[0].records[0].seq))
         else:
             for part in _halves(buffers):
                 self._encode_within(stamp, group, part, drafts, refused)
 
-    def _encode(self, stamp: Stamp, group: str, buffers: list[_Buffer]) -> Draft:
+    def _text(self, stamp: Stamp, buffers: list[_Buffer]) -> bytes:
         m0 = stamp.mono_ns // 1_000_000
-        segments: list[tuple[str, int, int]] = []
-        parts: list[bytes] = []
-        cursors: dict[str, int] = {}
-        for buffer in buffers:
-            for run in _dense_runs(buffer.records):
-                segments.append((buffer.stream, run[0].seq, run[-1].seq))
-                parts.append(_segment(buffer, run, m0))
-            cursor = buffer.records[-1].reading.cursor
-            if cursor is not None:
-                cursors[buffer.stream] = cursor
+        parts = [_segment(buffer, run, m0) for buffer in buffers for run in _dense_runs(buffer.records)]
         head = _encode(
             {
                 "schema": "tele/1",
@@ -172,15 +167,14 @@ class TeleBuilder:
                 "tq": time_quality(stamp.quality),
             }
         )
-        return Draft(
-            topics.TELE,
-            group,
-            sum(len(buffer.records) for buffer in buffers),
-            tuple(segments),
-            deflate(b'%s,"seg":[%s]}' % (head[:-1], b",".join(parts))),
-            not stamp.quality,
-            cursors or None,
-        )
+        return b'%s,"seg":[%s]}' % (head[:-1], b",".join(parts))
+
+
+def _draft(stamp: Stamp, group: str, buffers: list[_Buffer], body: bytes) -> Draft:
+    segments = tuple((b.stream, run[0].seq, run[-1].seq) for b in buffers for run in _dense_runs(b.records))
+    cursors = {b.stream: c for b in buffers if (c := b.records[-1].reading.cursor) is not None}
+    n = sum(len(buffer.records) for buffer in buffers)
+    return Draft(topics.TELE, group, n, segments, body, not stamp.quality, cursors or None)
 
 
 def _segment(buffer: _Buffer, records: list[Record], m0: int) -> bytes:

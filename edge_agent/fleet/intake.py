@@ -12,12 +12,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edge_agent.contract import decode, messages, topics
+from edge_agent.contract import decode, messages, telemetry, topics
 from edge_agent.errors import Rejected
 
 MAX_BODY = 2 * topics.MAX_BODY
 _MOST = 1 << 62
-_MOST_N = 1 << 20
+MAX_TEXT = 2 * telemetry.MAX_TEXT
+"""Bytes of an inflated message that becomes many rows; what stays one row has the contract's bound."""
+MAX_PARTS = 50_000
+"""Readings of one message, or the ranges or streams that it declares. A gateway puts a fifth as many values in a row
+as `row_limit` has bytes (96 KiB by default), and 4,000 ranges."""
 _LONGEST_NAME = 128
 _YEAR_1, _YEAR_9999 = -62_135_596_800_000, 253_402_300_799_000
 
@@ -152,6 +156,7 @@ class _Refused(Rejected):
 _SCHEMAS = frozenset({"tele/1", "gap/1", "close/1", "time_fix/1", "infer/1", "decision/1", "alert/1"})
 _UNNUMBERED = frozenset({"media"})
 """Confirmed and not kept: pictures belong elsewhere."""
+_MANY = (messages.Tele, messages.GapMessage, messages.Close)
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _anything = msgspec.json.Decoder(_Anything)
 _encode = msgspec.json.Encoder().encode
@@ -188,6 +193,10 @@ def _row(where: topics.Topic, topic: str, body: bytes) -> Delivery:
         return Delivery(topic, body, (_event(where, unknown, body),))
     row = decode.decode_row(body)
     _same_gateway(where, row.gw)
+    if isinstance(row, _MANY):
+        decode.inflate(body, MAX_TEXT)
+    if (parts := _parts(row)) > MAX_PARTS:
+        raise Rejected(f"a message of {parts:,} parts, more than {MAX_PARTS:,}")
     if isinstance(row, messages.Tele):
         if not decode.hashes_hold(body):
             raise _Refused("a segment's hash does not fit its content", "hash")
@@ -203,6 +212,19 @@ def _row(where: topics.Topic, topic: str, body: bytes) -> Delivery:
             return Delivery(topic, body, (segment,), fix=fix)
         case _:
             return Delivery(topic, body, (segment,))
+
+
+def _parts(row: messages.RowMessage) -> int:
+    """What becomes a row of the database, each."""
+    match row:
+        case messages.Tele():
+            return sum(segment.n for segment in row.seg)
+        case messages.GapMessage():
+            return sum(map(len, row.gaps.lost.values())) if row.gaps else 1
+        case messages.Close():
+            return len(row.last)
+        case _:
+            return 1
 
 
 def _common(body: bytes) -> _Anything:
@@ -289,6 +311,8 @@ def _claims(where: topics.Topic, body: bytes) -> tuple[tuple[Series, int], ...]:
         found = _anything.decode(decode.inflate(body))
         _same_gateway(where, found.gw)
         ids = [(s.stream, s.seq0) for s in found.seg] or [(found.stream, found.seq)]
+        if len(ids) > MAX_PARTS:
+            return ()
         for _, seq in ids:
             _range(seq, 1)
         return tuple((_series(where, found.epoch, stream), seq) for stream, seq in ids)
@@ -313,7 +337,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _range(first: int, n: int, most: int = _MOST_N) -> None:
+def _range(first: int, n: int, most: int = MAX_PARTS) -> None:
     if not (0 <= first <= _MOST and 0 < n <= most):
         raise Rejected(f"a range of {n} numbers from {first}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import zlib
 from itertools import pairwise
 
 import msgspec
@@ -11,37 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.contract.rows import deflate
+from edge_agent.contract.telemetry import StreamSpec, TeleBuilder
 from edge_agent.fleet.acks import Acks, coalesced
 from edge_agent.fleet.commit import Outcome
 from edge_agent.fleet.intake import Delivery, Segment, Series, read_message
 from edge_agent.fleet.watchdog import Watchdog
+from edge_agent.types import Reading, Record
 from edge_agent.uplink.ack import MAX_BYTES, decode_ack
-from tests.fleet.rows import EPOCH, GATEWAY, raw, tele
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=20,
-)
-known = st.sampled_from(["gw", "boot", "t0", "m0", "t", "m", "tq", "seg", "stream", "seq", "gap", "last", "h"])
-schemas = st.sampled_from(["tele/1", "gap/1", "close/1", "time_fix/1", "infer/1", "decision/1", "alert/1", "new/1"])
-documents = st.builds(
-    lambda fields, schema, names: {**fields, "schema": schema, **names},
-    st.dictionaries(known, json_values, max_size=12),
-    schemas,
-    st.sampled_from([{}, {"gw": "gw1", "epoch": EPOCH, "stream": "x"}]),
-)
-kinds = st.sampled_from(["tele/all", "ledger", "alert", "state", "health", "infer/x", "cmd/1", "media/x", "x/y", ""])
-
-
-@settings(max_examples=150, deadline=None)
-@given(kinds, st.binary(max_size=80) | documents.map(lambda d: deflate(msgspec.json.encode(d))))
-def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
-    delivery = read_message(f"edge/v1/t/s/gw1/up/{kind}", body)
-    assert isinstance(delivery, Delivery)
-    for series, seq in delivery.dead.claims if delivery.dead else ():
-        assert (series.gateway, seq >= 0) == ("gw1", True)
-
+from tests.fleet.rows import EPOCH, GATEWAY, raw, stamp, tele
 
 WHOLE = {
     "alert": {
@@ -63,6 +42,48 @@ WHOLE = {
 }  # fmt: skip
 ODD = (None, 0, -1, 2**63, 10**30, 10**400, 1.5, "", "\0", "x" * 5000, True, [], [[0, 2**62]], {}, {"a": 1})
 """What stands where something else should."""
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+known = st.sampled_from(["gw", "boot", "t0", "m0", "t", "m", "tq", "seg", "stream", "seq", "gap", "last", "h"])
+schemas = st.sampled_from(["tele/1", "gap/1", "close/1", "time_fix/1", "infer/1", "decision/1", "alert/1", "new/1"])
+documents = st.builds(
+    lambda fields, schema, names: {**fields, "schema": schema, **names},
+    st.dictionaries(known, json_values, max_size=12),
+    schemas,
+    st.sampled_from([{}, {"gw": "gw1", "epoch": EPOCH, "stream": "x"}]),
+)
+kinds = st.sampled_from(["tele/all", "ledger", "alert", "state", "health", "infer/x", "cmd/1", "media/x", "x/y", ""])
+
+
+def tele_text(*, n: int, spare: int = 0) -> bytes:
+    ones = b",".join([b"1"] * n)
+    named = (EPOCH.encode(), b"x" * spare)
+    segment = b'{"stream":"press","seq0":0,"n":%d,"dt":[%s],"ch":{"a":{"u":"","x":[%s]}}' % (n, ones, ones)
+    head = b'{"schema":"tele/1","gw":"gw1","epoch":"%s","boot":"b","t0":1,"m0":1,"tq":"synced","spare":"%s"' % named
+    return b'%s,"seg":[%s,"h":"%08x"}]}' % (head, segment, zlib.crc32(segment))
+
+
+def gap_text(n: int) -> bytes:
+    ranges = [[2 * i, 2 * i] for i in range(n)]
+    gaps = {"epoch": EPOCH, "reason": "overload", "lost": {"press": ranges}}
+    return msgspec.json.encode({**WHOLE["ledger/gap"], "gaps": gaps})
+
+
+def close_text(n: int) -> bytes:
+    return msgspec.json.encode({**WHOLE["ledger/close"], "last": {f"s{i}": 1 for i in range(n)}})
+
+
+@settings(max_examples=150, deadline=None)
+@given(kinds, st.binary(max_size=80) | documents.map(lambda d: deflate(msgspec.json.encode(d))))
+def test_no_message_makes_the_reader_fail(kind: str, body: bytes) -> None:
+    delivery = read_message(f"edge/v1/t/s/gw1/up/{kind}", body)
+    assert isinstance(delivery, Delivery)
+    for series, seq in delivery.dead.claims if delivery.dead else ():
+        assert (series.gateway, seq >= 0) == ("gw1", True)
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -91,6 +112,41 @@ def test_row_with_one_byte_changed_is_refused_or_means_the_same(at: int, byte: i
     body[at % len(body)] = byte
     changed = read_message(whole.topic, bytes(body))
     assert changed.dead is not None or changed.segments == whole.segments
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("tele/a", tele_text(n=600_000)),
+        ("infer/a", tele_text(n=600_000)),
+        ("tele/a", tele_text(n=50_001)),
+        ("tele/a", tele_text(n=20, spare=2**21)),
+        ("ledger", gap_text(50_001)),
+        ("ledger", close_text(50_001)),
+    ],
+    ids=["long text", "long text elsewhere", "readings", "long texts", "ranges", "streams"],
+)
+def test_small_message_that_unfolds_to_far_too_much_is_a_dead_letter_at_once(kind: str, text: bytes) -> None:
+    began = time.process_time()
+    delivery = read_message(GATEWAY.up(kind), deflate(text))
+    assert time.process_time() - began < 2
+    assert delivery.dead is not None
+    assert (delivery.rows, delivery.gaps, delivery.closings) == (0, (), ())
+
+
+@pytest.mark.parametrize("text", ["x" * 256, "\N{GRINNING FACE}" * 256])
+def test_fullest_row_that_a_gateway_makes_by_default_is_taken(text: str) -> None:
+    """Texts that never change deflate to almost nothing: the row is cut by what it unfolds to."""
+    rows = TeleBuilder("gw1", EPOCH, describe=lambda _: StreamSpec(), limit_bytes=96 * 1024)
+    n = 0
+    while not rows.full:
+        rows.append(Record(n, Reading("press", stamp(n), {"state": text})))
+        n += 1
+    drafts, refused = rows.close()
+    deliveries = [read_message(GATEWAY.up(draft.kind, draft.key), draft.body) for draft in drafts]
+    assert not refused
+    assert [d.dead for d in deliveries if d.dead] == []
+    assert [s.seq for d in deliveries for segment in d.segments for s in segment.readings] == list(range(n))
 
 
 def test_topic_that_is_not_of_the_contract_is_a_dead_letter() -> None:
