@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -104,11 +105,16 @@ class Agent:
         self._health_due_s = 0.0
         self._incident_asked = threading.Event()
         self._narrator = Narrator(self.health)
-        self._build(record)
+        self._record = _recorder(record) if record else None
+        with ExitStack() as undo:
+            if self._record:
+                undo.callback(self._record.discard)
+            self._build()
+            undo.pop_all()
 
     # -- building --------------------------------------------------------------------------------------------------
 
-    def _build(self, record: Path | None) -> None:
+    def _build(self) -> None:
         self._specs: dict[str, StreamSpec] = {}
         self._source_of = {source.name: source.name for source in self.site.source}
         for name, fields in self.assembly.fields.items():
@@ -120,7 +126,7 @@ class Agent:
         self.lanes = self._build_lanes()
         self.actuators = {a.name: self._actuator(a) for a in self.site.actuator}
         self.sources = {s.name: self._source(s) for s in self.site.source}
-        self._build_logs(record, before)
+        self._build_logs(before)
         self.runner = Runner(
             self.engine, self.inbox, self.clock, keep=self._keep, actuators=self.actuators, lanes=self.lanes,
             sinks=self._sinks, watch=self._watch, unpaced=self._unpaced,
@@ -212,7 +218,7 @@ class Agent:
             post=self.inbox.feed(f"actuator:{config.name}").offer,
         )  # fmt: skip
 
-    def _build_logs(self, record: Path | None, before: Remembered) -> None:
+    def _build_logs(self, before: Remembered) -> None:
         run_dir = Path(self.site.agent.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         head = partial(
@@ -221,10 +227,8 @@ class Agent:
         )  # fmt: skip
         size = self.site.agent.event_log_mb * 1_000_000
         self._ring = event_log.Ring(run_dir / "events", head(whole=False), size)
-        if record and record.exists():
-            hint = "give the name of a new file"
-            raise Fatal(f"{record} is there already", hint=hint, exit_code=ExitCode.CONFIGURATION)
-        self._record = event_log.Recorder(record, head(whole=True)) if record else None
+        if self._record:
+            self._record.begin(head(whole=True))
         self._sinks = [event_log.Tolerant(sink) for sink in (self._ring, self._record) if sink]
 
     def _build_uplink(self) -> UplinkBody | None:
@@ -324,7 +328,8 @@ class Agent:
             if (now := self._waiting()) != waiting:
                 waiting, end_s = now, time.monotonic() + _DELIVERY_S
         if waiting:
-            log.warning("ended with undelivered rows; they are kept, and the next start delivers them")
+            then = "the next start delivers them" if self.uplink else "this site has no uplink that delivers them"
+            log.warning("ended with undelivered rows; they are kept, and %s", then)
 
     def _waiting(self) -> list[list[tuple[int, int]]]:
         """Ranges of rows that nobody has confirmed, by priority; empty when all are delivered."""
@@ -425,3 +430,12 @@ def _unpaced(source: SourceConfig) -> bool:
 def _view(package: Package) -> ImageView | None:
     takes = package.manifest.input
     return takes.image_view() if isinstance(takes, ImageInput) else None
+
+
+def _recorder(path: Path) -> event_log.Recorder:
+    """Before anything else is opened. Raises Fatal."""
+    try:
+        return event_log.Recorder(path)
+    except OSError as e:
+        hint = "give the name of a new file, in a folder where the agent may write"
+        raise Fatal(f"--record: {path}: {e.strerror}", hint=hint, exit_code=ExitCode.CONFIGURATION) from e

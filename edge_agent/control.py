@@ -11,6 +11,7 @@ from edge_agent.actuators.body import ActuatorBody
 from edge_agent.api import Caller, Refusal, Verb
 from edge_agent.assembly import Assembly
 from edge_agent.clock import SystemClock
+from edge_agent.config.nearest import did_you_mean
 from edge_agent.decisions import Hold
 from edge_agent.engine import Engine
 from edge_agent.flash import FlashMeter
@@ -133,7 +134,8 @@ class Control:
         engine = self._agent.engine
         phase = engine.phases().get(rule) if isinstance(rule, str) else None
         if phase is None:
-            raise Refusal("unknown_rule", f"no rule {rule!r}")
+            meant = did_you_mean(rule, engine.phases()) if isinstance(rule, str) else ""
+            raise Refusal("unknown_rule", f"no rule {rule!r}" + (meant and f": {meant}"))
         if name == "reset" and phase != "latched":
             raise Refusal("not_latched", f"{rule} is {phase}: only a latched rule can be reset")
         if name == "release" and rule not in engine.holds():

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import Protocol
@@ -73,14 +73,31 @@ class _Framer:
 
 
 class Recorder:
-    """Keeps everything in `path`, and beside it, in `decisions_of(path)`, what the engine decided."""
+    """Keeps everything in `path`, and beside it, in `decisions_of(path)`, what the engine decided.
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self._file: BufferedWriter = path.open("wb")
+    Raises OSError where one of the two cannot be made, `path` also where it is there already. `begin` comes first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._framer = _Framer()
-        self._file.write(self._framer.framed([header]))
-        self._decisions: BufferedWriter = decisions_of(path).open("wb")
         self._decided: deque[bytes] = deque(maxlen=100_000)
+        self._file: BufferedWriter = path.open("xb")
+        with ExitStack() as undo:
+            undo.callback(path.unlink)
+            undo.callback(self._file.close)
+            self._decisions: BufferedWriter = decisions_of(path).open("wb")
+            undo.pop_all()
+
+    def begin(self, header: Header) -> None:
+        self._file.write(self._framer.framed([header]))
+
+    def discard(self) -> None:
+        """Leaves nothing behind: the agent that it was for does not start."""
+        for file, path in ((self._file, self._path), (self._decisions, decisions_of(self._path))):
+            with suppress(OSError):
+                file.close()
+                path.unlink()
 
     def append(self, events: Sequence[Event]) -> None:
         """Handed to the system at once: what an agent that is killed had recorded is there."""

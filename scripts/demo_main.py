@@ -39,11 +39,15 @@ def main() -> int:
     args = parser.parse_args()
     if not 20 <= args.seconds <= 86_400:
         parser.error("--seconds: give 20 to 86400")
-    if args.keep and args.keep.exists():
-        parser.error(f"--keep: {args.keep} is there already; give the name of a new folder")
+    if args.keep:
+        try:
+            args.keep.mkdir(parents=True)
+        except FileExistsError:
+            parser.error(f"--keep: {args.keep} is there already; give the name of a new folder")
+        except OSError as e:
+            parser.error(f"--keep: {args.keep}: {e.strerror}; give a new folder where you may write")
     with ExitStack() as stack:
         if args.keep:
-            args.keep.mkdir(parents=True)
             folder = args.keep.resolve()
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-demo-")))

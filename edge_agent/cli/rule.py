@@ -9,6 +9,9 @@ import click
 from edge_agent.cli import agent_socket, show
 from edge_agent.errors import ExitCode, Fatal
 
+_LONGEST_HOLD_S = 7 * 86_400
+"""As the agent has it: control.py."""
+
 
 @click.group("rule")
 def command() -> None:
@@ -39,6 +42,9 @@ def hold(rule: str, length: str, why: str, site: Path | None, socket: Path | Non
         for_s = parse_duration(length) / 1e9
     except DurationError as e:
         raise Fatal(f"--for: {e.message}", hint=e.hint, exit_code=ExitCode.CONFIGURATION) from e
+    if not 0 < for_s <= _LONGEST_HOLD_S:
+        hint = "at most 7d; hold it again before the end"
+        raise Fatal(f"--for {length}: out of range", hint=hint, exit_code=ExitCode.CONFIGURATION)
     said = f"{rule} is held for {show.age(for_s)}: it decides on, but neither acts nor alerts"
     agent_socket.tell_agent(site, socket, "hold", {"rule": rule, "for_s": for_s, "why": why}, said, as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +31,21 @@ def store_file(site: Path | None, data_dir: Path | None, file: Path | None = Non
 
 @contextmanager
 def there(path: Path) -> Iterator[None]:
-    """What is not there is an exit code of its own."""
+    """What is not there is an exit code of its own; what may not be read has a hint."""
     try:
         yield
     except (Retryable, OSError) as e:
+        if isinstance(e, PermissionError) or not _readable(path):
+            raise Fatal(f"{path}: permission denied", hint="read it as root, or as the agent's user") from e
         if path.exists():
             raise
         hint = e.hint if isinstance(e, Retryable) else ""
         raise Fatal(f"there is no store at {path}", hint=hint, exit_code=ExitCode.NOT_THERE) from e
+
+
+def _readable(path: Path) -> bool:
+    """Also true where nothing is there."""
+    try:
+        return not path.exists() or os.access(path, os.R_OK)
+    except PermissionError:
+        return False

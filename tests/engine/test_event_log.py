@@ -24,7 +24,8 @@ def head(*, whole: bool = True) -> Header:
 
 
 def test_recorded_events_come_back_equal_and_in_order(tmp_path: Path) -> None:
-    log = Recorder(tmp_path / "log", head())
+    log = Recorder(tmp_path / "log")
+    log.begin(head())
     log.append(EVENTS[:3])
     log.append(EVENTS[3:])
     log.close()
@@ -34,7 +35,8 @@ def test_recorded_events_come_back_equal_and_in_order(tmp_path: Path) -> None:
 
 
 def test_log_cut_off_inside_an_event_ends_before_it(tmp_path: Path) -> None:
-    log = Recorder(tmp_path / "log", head())
+    log = Recorder(tmp_path / "log")
+    log.begin(head())
     log.append(EVENTS)
     log.close()
     whole = (tmp_path / "log").read_bytes()
@@ -44,7 +46,8 @@ def test_log_cut_off_inside_an_event_ends_before_it(tmp_path: Path) -> None:
 
 def recorded(path: Path) -> tuple[bytes, list[int]]:
     """The content of a log, and where each event begins in it."""
-    log = Recorder(path, head())
+    log = Recorder(path)
+    log.begin(head())
     log.append([])
     starts = []
     for event in EVENTS:

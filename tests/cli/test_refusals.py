@@ -1,0 +1,52 @@
+"""What cannot be done is said with exit code 2 and a hint before anything is opened, made or lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.command import ROOT, edge_agent
+
+SITE = """
+[agent]
+gateway = "gw1"
+data_dir = "{folder}/data"
+run_dir = "{folder}/run"
+
+[[source]]
+name = "motor"
+kind = "simulated"
+"""
+
+
+@pytest.mark.parametrize("record", ["is-there", "no/folder", "folder"])
+def test_record_that_cannot_be_made_is_refused_before_the_store_is_opened(record: str, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(SITE.replace("{folder}", str(tmp_path)))
+    (tmp_path / "is-there").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    done = edge_agent("run", site, "--record", tmp_path / record)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "give the name of a new file" in done.err
+    assert not (tmp_path / "data").exists()
+    assert (tmp_path / "is-there").read_text() == "kept"
+
+
+@pytest.mark.parametrize("length", ["30d", "169h"])
+def test_hold_that_is_too_long_is_refused_without_an_agent(length: str) -> None:
+    done = edge_agent("rule", "hold", "overheat", "--for", length)
+    assert done.code == 2
+    assert "at most 7d" in done.err
+
+
+def test_demo_says_where_it_cannot_keep() -> None:
+    argv = [sys.executable, "scripts/demo_main.py", "--keep", "/proc/x"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    if "ModuleNotFoundError" in done.stderr:
+        pytest.skip("the demo's own libraries are not installed")
+    assert done.returncode == 2, done.stderr
+    assert "--keep: /proc/x: " in done.stderr
+    assert "Traceback" not in done.stderr
