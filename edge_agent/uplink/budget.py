@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,6 +25,9 @@ _PINGS = 0.75
 _DOCUMENTS = 20
 """Health and the like may take one part in so many."""
 _FIRST_DOCUMENTS_BYTES = 16_384
+_STRIDE = 100
+
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 
 
 class Spender(IntEnum):
@@ -53,19 +56,27 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What is kept over a restart: how much of the day is over at `mono_ns` of `boot`, and what it has cost."""
+    """What is kept over a restart: how much of the day is over at `mono_ns` of `boot`, and what it has cost. `open`:
+    the run went on, and may have spent a stretch more; `lost` is what this day was charged for such runs."""
 
-    elapsed_ns: int = 0
-    used: int = 0
-    urgent: int = 0
-    documents: int = 0
+    elapsed_ns: Annotated[int, msgspec.Meta(ge=0, lt=DAY_NS)] = 0
+    used: _Amount = 0
+    urgent: _Amount = 0
+    documents: _Amount = 0
     boot: str = ""
-    mono_ns: int = 0
+    mono_ns: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    open: bool = False
+    lost: _Amount = 0
 
 
 def cost_bytes(body_bytes: int) -> int:
     """What a message with such a body costs on the wire, as it is charged before anybody can measure it."""
     return body_bytes + body_bytes * _PER_MILLE // 1000 + OVERHEAD_BYTES
+
+
+def stretch_bytes(limits: Limits) -> int:
+    """What is spent at most before it is written down again."""
+    return limits.per_day_bytes // _STRIDE
 
 
 class Budget:
@@ -79,6 +90,9 @@ class Budget:
         self._at_ns = now_ns
         self._settled = before.used
         """Of the day, by connections that have ended."""
+        self._lost = before.lost or (stretch_bytes(limits) if before.open else 0)
+        """Once a day, however often it is killed, and never held against the urgent: a box that crashes in a loop
+        would be silent otherwise."""
         self._urgent = before.urgent
         self._documents = before.documents
         self._charged = 0
@@ -152,7 +166,8 @@ class Budget:
     def spent(self, now_ns: int) -> Spent:
         """To be kept."""
         self._turn_over(now_ns)
-        return Spent(self._elapsed_ns, self._used(), self._urgent, self._documents, self._boot, now_ns)
+        used, lost = self._used(), self._lost
+        return Spent(self._elapsed_ns, used, self._urgent, self._documents, self._boot, now_ns, lost=lost)
 
     def to_dict(self, now_ns: int) -> dict[str, Any]:
         """For status: bytes of today, what waits, and when it goes on."""
@@ -161,7 +176,7 @@ class Budget:
     def _told(self, now_ns: int) -> dict[str, Any]:
         whose = (Spender.URGENT, Spender.PREDICTION, Spender.LIVE, Spender.BACKLOG)
         waits = {who.name.lower(): self.wait_ns(who, now_ns) for who in whose} if self.metered else {}
-        per_day, used = self.limits.per_day_bytes, self._used()
+        per_day, used = self.limits.per_day_bytes, self._used() + self._lost
         return {
             "metered": self.metered,
             "per_day_bytes": per_day,
@@ -177,7 +192,9 @@ class Budget:
         if who is Spender.URGENT:
             return self.limits.per_day_bytes - self._used() - self._upkeep_left()
         line = self._free * self._elapsed_ns // DAY_NS + self._ahead(who)
-        room = min(line - self._others(), self.limits.per_day_bytes - self._used() - self._reserve_left())
+        room = min(
+            line - self._others(), self.limits.per_day_bytes - self._used() - self._lost - self._reserve_left()
+        )
         if who is Spender.DOCUMENT:
             return min(room, line // _DOCUMENTS + _FIRST_DOCUMENTS_BYTES - self._documents)
         return room
@@ -190,7 +207,7 @@ class Budget:
 
     def _others(self) -> int:
         """What all but the urgent have cost, without the line's own upkeep of the time that is over."""
-        return max(self._used() - self._urgent - (self._upkeep - self._upkeep_left()), 0)
+        return max(self._used() - self._urgent - (self._upkeep - self._upkeep_left()), 0) + self._lost
 
     def _reserve_left(self) -> int:
         return max(self.limits.reserve_bytes - self._urgent, 0)
@@ -206,7 +223,7 @@ class Budget:
             return
         self._elapsed_ns %= DAY_NS
         self._measured_before += self._measured
-        self._settled = self._urgent = self._documents = self._charged = self._measured = 0
+        self._settled = self._urgent = self._documents = self._charged = self._measured = self._lost = 0
 
 
 def _since(before: Spent, boot: str, now_ns: int) -> int:

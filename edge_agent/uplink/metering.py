@@ -10,12 +10,10 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.ports import Outbox, Row
-from edge_agent.uplink.budget import Budget, Limits, Spender, Spent, cost_bytes
+from edge_agent.uplink.budget import Budget, Limits, Spender, Spent, cost_bytes, stretch_bytes
 from edge_agent.uplink.file import replace_whole
 
 _SAVE_NS = 600_000_000_000
-_STRIDE = 100
-"""So many times a day, at least, what is spent is written down, each time for the next stretch as well."""
 _TELE = 2
 _PAGE = 16
 _THIN_EVERY_NS = 100_000_000
@@ -85,14 +83,14 @@ class Meter:
         return f"the day's {per_day:,} bytes are used up; it goes on in {wait_ns / 3.6e12:.1f} h; {hint}"
 
     def save(self, now_ns: int, *, now: bool = False) -> None:
-        """Now and then, and `now`. What is kept is ahead of what is spent: a kill gives nothing back."""
+        """Now and then, and at the end `now`. What a kill leaves says so: the next run charges a stretch."""
         spent = self.budget.spent(now_ns)
         if not now and now_ns < self._save_due_ns and self._is_covered(spent):
             return
         self._save_due_ns = now_ns + _SAVE_NS
-        self._covered = spent.used if now else spent.used + self.budget.limits.per_day_bytes // _STRIDE
+        self._covered = spent.used if now else spent.used + stretch_bytes(self.budget.limits)
         self._covered_day = spent.elapsed_ns
-        kept = msgspec.structs.replace(spent, used=self._covered)
+        kept = msgspec.structs.replace(spent, open=not now)
         with suppress(OSError):  # the store itself says what is wrong with the disk
             replace_whole(self._path, msgspec.json.encode(kept))
 
@@ -107,5 +105,5 @@ def _read(path: Path) -> Spent:
     """Nothing where there is no file, or none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Spent)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Spent()

@@ -1,5 +1,6 @@
 """A link that costs: what goes first, what waits, what is thinned and declared, and what it really cost."""
 
+import json
 import random
 import socket
 import threading
@@ -20,7 +21,7 @@ from edge_agent.contract import decode
 from edge_agent.links import wire
 from edge_agent.ports import Acked, Down, Up
 from edge_agent.uplink.body import UplinkBody
-from edge_agent.uplink.budget import DAY_NS, Limits, cost_bytes
+from edge_agent.uplink.budget import DAY_NS, Limits, Spender, cost_bytes
 from edge_agent.uplink.build import make_uplink
 from edge_agent.uplink.drain import Drain, Policy
 from edge_agent.uplink.metering import Meter
@@ -195,7 +196,32 @@ def test_the_day_outlives_a_restart_and_a_kill_never_gives_bytes_back(tmp_path):
         assert spent <= after_a_kill <= spent + LIMITS.per_day_bytes // 100 + cost
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"used":"x"}'])
+def test_kills_charge_one_stretch_a_day_and_nothing_of_it_to_the_urgent(tmp_path):
+    path, now, stretch = tmp_path / "budget.json", 0, LIMITS.per_day_bytes // 100
+    for _ in range(200):
+        meter = metered(tmp_path, MemoryOutbox(), now=now)
+        meter.connected("ppp0", now)
+        meter.save(now)
+        now += 5 * S
+    assert meter.budget.to_dict(now)["used_bytes"] == stretch
+    metered(tmp_path, MemoryOutbox(), now=now).save(now, now=True)
+    assert metered(tmp_path, MemoryOutbox(), now=now).budget.to_dict(now)["used_bytes"] == stretch, "not forgotten"
+    most = LIMITS.per_day_bytes - stretch // 2
+    path.write_text(json.dumps({"elapsed_ns": DAY_NS - S, "used": most, "urgent": most, "open": True}))
+    full = metered(tmp_path, MemoryOutbox()).budget
+    assert full.allows(Spender.URGENT, 0)
+    assert not full.allows(Spender.PREDICTION, 0)
+    full.allows(Spender.URGENT, S)
+    assert full.to_dict(S)["used_bytes"] == 0, "another day"
+
+
+BROKEN = [
+    b"", b"\xff", b"[]", b'{"used":"x"}', b"[" * 100_000, b'{"used":-5}', b'{"urgent":-1}', b'{"elapsed_ns":-1}',
+    b'{"used":1' + b"0" * 40 + b"}", b'{"used":7,"elapsed_ns":86400000000000}', b'{"used":7,"mono_ns":-1}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_a_broken_file_begins_a_new_day(tmp_path, content):
     (tmp_path / "budget.json").write_bytes(content)
     assert metered(tmp_path, MemoryOutbox()).budget.to_dict(0)["used_bytes"] == 0
