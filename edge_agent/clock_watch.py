@@ -18,6 +18,9 @@ Vouching = Literal["ntp", "rtc"]
 box's own clock is believed until it is set between two starts of the box."""
 
 _NO_SERVICE = 'no time service sets it; start one (timedatectl), or say [agent] clock = "rtc"'
+_PASSED = "it shows a time that has passed already"
+_UNBUILT = f"{_PASSED}, before this version was built: set it right"
+_EARLIER = f"{_PASSED}: set it right, or if it is right, delete clock.json in the data_dir and restart the agent"
 _RTC_UNCERTAINTY_MS = 1000
 _MOST_UNCERTAINTY_MS = 60_000
 
@@ -43,11 +46,15 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class ClockWatch:
-    """`look` once a second. `floor_ns`: an instant that has passed for certain (UTC); `lead_ns`: what an earlier run
-    of this boot knew, where nobody but it can say what is right."""
+    """`look` once a second. `floor_ns`: an instant that had passed when the box knew the time (UTC), which a time
+    service may correct, since the one of then may have been wrong; `released_ns`: one that has passed for certain;
+    `lead_ns`: what an earlier run of this boot knew, where nobody but it can say what is right."""
 
-    def __init__(self, vouching: Vouching, floor_ns: int, lead_ns: int | None = None) -> None:
+    def __init__(
+        self, vouching: Vouching, floor_ns: int, lead_ns: int | None = None, *, released_ns: int = 0
+    ) -> None:
         self.floor_ns = floor_ns
+        self._released_ns = released_ns
         self.lead_ns = lead_ns
         """The newest that was right; None while the time of this boot was never known to this run."""
         self.synced = False
@@ -68,12 +75,18 @@ class ClockWatch:
         self.lead_ns = self._seen_ns = lead_ns
         return Look(True, "", lead_ns, self._uncertainty_ms(kernel), stepped_ns, before)
 
+    def vouched(self, kernel: Kernel) -> bool:
+        """A time service says that it is right now."""
+        return self._vouching == "ntp" and kernel.synced is True
+
     def _is_new(self, lead_ns: int) -> bool:
         return self.lead_ns is None or abs(lead_ns - self.lead_ns) > TOLERANCE_NS
 
     def _why_not(self, lead_ns: int, wall_ns: int, kernel: Kernel) -> str:
-        if wall_ns < self.floor_ns:
-            return "it shows a time that has passed already"
+        if wall_ns < self._released_ns:
+            return _UNBUILT
+        if wall_ns < self.floor_ns and not self.vouched(kernel):
+            return _EARLIER
         if self._vouching == "ntp":
             # where the kernel may not be asked, the floor is all there is
             return _NO_SERVICE if kernel.synced is False else ""

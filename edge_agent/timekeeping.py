@@ -1,6 +1,7 @@
 """The agent's time: looks at the clocks once a second, keeps what is known of each boot, and tells who must know.
 
-The file `clock.json` has the newest time that was right, which no later time may undercut, and by boot what the wall
+The file `clock.json` has the newest time that was right, which no later time may undercut unless a time service says
+so (the one of then may have been wrong), and by boot what the wall
 clock is ahead of the monotonic one, so that rows of an earlier run or an earlier boot are dated when they are sent.
 A boot whose clock was never right has no entry, and its rows stay undated: nothing is invented.
 """
@@ -12,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -65,8 +66,8 @@ def ask_kernel() -> Kernel:
 
 class _Boot(msgspec.Struct, frozen=True):
     boot: str
-    offset_ms: int
-    uncertainty_ms: int
+    offset_ms: Annotated[int, msgspec.Meta(ge=-_LATEST_MS, le=_LATEST_MS)]
+    uncertainty_ms: Annotated[int, msgspec.Meta(ge=0, le=_LATEST_MS)]
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -92,8 +93,12 @@ class Timekeeper:
         self._boots = {b.boot: b for b in kept.boots}
         known = self._boots.get(clock.boot) if vouching == "rtc" else None
         lead_ns = None if known is None else known.offset_ms * 1_000_000
-        self._watch = ClockWatch(vouching, self.floor_ms * 1_000_000, lead_ns)
+        self._released_ms = released_s * 1000
+        self._watch = ClockWatch(
+            vouching, self.floor_ms * 1_000_000, lead_ns, released_ns=self._released_ms * 1_000_000
+        )
         self._saved_ms = kept.saved_ms
+        self._vouched = False
         self._save_due_ns = 0
         self._unsaved: _Kept | None = None
         self._steps = 0
@@ -165,7 +170,9 @@ class Timekeeper:
 
     def _look(self) -> Look:
         mono_ns, wall_ns = _pair(self._clock)
-        look = self._watch.look(mono_ns, wall_ns, self._kernel())
+        kernel = self._kernel()
+        look = self._watch.look(mono_ns, wall_ns, kernel)
+        self._vouched = self._watch.vouched(kernel)
         self._why = look.why
         self._clock.trust(self._watch.lead_ns if look.synced else None)
         if look.lead_ns is not None:
@@ -183,7 +190,9 @@ class Timekeeper:
     def _note(self) -> None:
         now = self._clock.now()
         self._save_due_ns = now.mono_ns + _SAVE_NS
-        self._saved_ms = max(self._saved_ms, now.wall_ns // 1_000_000)
+        wall_ms = now.wall_ns // 1_000_000
+        self._saved_ms = wall_ms if self._vouched else max(self._saved_ms, wall_ms)
+        self.floor_ms = max(self._released_ms, min(self.floor_ms, self._saved_ms))
         self._unsaved = _Kept(self._saved_ms, tuple(self._boots.values())[-_BOOTS:])
 
     def _note_step(self, look: Look) -> None:
@@ -229,7 +238,7 @@ def _read(path: Path) -> _Kept:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
     except FileNotFoundError:
         return _Kept()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         log.warning("%s cannot be read (%s): rows of earlier boots may stay undated", path, e)
         return _Kept()
     if kept.saved_ms > _LATEST_MS:

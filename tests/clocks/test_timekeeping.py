@@ -126,10 +126,22 @@ def test_the_time_of_day_is_right_as_soon_as_it_was_once_and_never_made_up(tmp_p
 def test_the_floor_is_the_newest_time_that_was_right(tmp_path):
     path = tmp_path / "clock.json"
     keeper_of(path).close()
-    again = keeper_of(path, wall_s=NOW_S - 60, boot="boot-b")
-    assert again.to_dict()["why_not"] == "it shows a time that has passed already"
+    again = keeper_of(path, wall_s=NOW_S - 60, boot="boot-b", synced=None)
+    assert again.to_dict()["why_not"].startswith("it shows a time that has passed already: set it right")
+    assert "delete clock.json" in again.to_dict()["why_not"]
     assert again.offset_ms("boot-b") is None
     assert again.offset_ms("boot-a") == OFFSET_MS
+
+
+def test_a_time_service_that_was_wrong_for_a_minute_does_not_hold_the_clock_for_decades(tmp_path):
+    path, ahead_s = tmp_path / "clock.json", 30 * 31_536_000
+    keeper_of(path, wall_s=NOW_S + ahead_s).close()
+    assert not keeper_of(path, boot="boot-b", synced=None).to_dict()["synced"], "nobody vouches for the earlier one"
+    again = keeper_of(path, boot="boot-c")
+    assert again.to_dict()["synced"]
+    again.close()
+    assert json.loads(path.read_bytes())["saved_ms"] == round(NOW_S * 1e3)
+    assert keeper_of(path, boot="boot-d", synced=None, wall_s=NOW_S + 60).to_dict()["synced"]
 
 
 def test_a_time_that_was_not_right_never_raises_the_floor(tmp_path):
