@@ -43,7 +43,7 @@ def hold(rule: str, length: str, why: str, site: Path | None, socket: Path | Non
     except DurationError as e:
         raise Fatal(f"--for: {e.message}", hint=e.hint, exit_code=ExitCode.CONFIGURATION) from e
     if not 0 < for_s <= _LONGEST_HOLD_S:
-        hint = "at most 7d; hold it again before the end"
+        hint = "more than 0 and at most 7d; a hold can be renewed before its end"
         raise Fatal(f"--for {length}: out of range", hint=hint, exit_code=ExitCode.CONFIGURATION)
     said = f"{rule} is held for {show.age(for_s)}: it decides on, but neither acts nor alerts"
     agent_socket.tell_agent(site, socket, "hold", {"rule": rule, "for_s": for_s, "why": why}, said, as_json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,11 +37,39 @@ def test_record_that_cannot_be_made_is_refused_before_the_store_is_opened(record
     assert (tmp_path / "is-there").read_text() == "kept"
 
 
-@pytest.mark.parametrize("length", ["30d", "169h"])
-def test_hold_that_is_too_long_is_refused_without_an_agent(length: str) -> None:
+@pytest.mark.parametrize("length", ["30d", "169h", "0s"])
+def test_hold_out_of_range_is_refused_without_an_agent(length: str) -> None:
     done = edge_agent("rule", "hold", "overheat", "--for", length)
     assert done.code == 2
     assert "at most 7d" in done.err
+
+
+def test_store_that_may_not_be_read_has_a_hint(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root, to become somebody else")
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "store.db").touch(mode=0o600)
+    argv = [sys.executable, "-m", "edge_agent", "store", "stats", "--file", str(store / "store.db")]
+    for folder in (store, *store.parents):
+        if str(folder).startswith("/tmp/pytest"):
+            folder.chmod(0o755)
+    someone = ["setpriv", "--reuid", "65534", "--clear-groups"]
+    done = subprocess.run([*someone, *argv], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "permission denied; read it as root, or as the agent's user" in done.stderr
+
+
+def test_an_end_without_an_uplink_promises_no_delivery(tmp_path: Path) -> None:
+    (tmp_path / "lines.ndjson").write_text('{"temp": 1}\n{"temp": 2}\n')
+    keys = 'path = "{folder}/lines.ndjson"\nformat = "ndjson"\ninterval = "1s"\nfields = { temp = {} }\n'
+    replay = f'[[source]]\nname = "motor"\nkind = "replay"\n{keys}'
+    site = tmp_path / "site.toml"
+    head = SITE.partition("[[source]]")[0]
+    site.write_text((head + replay + '[uplink]\nkind = "none"\n').replace("{folder}", str(tmp_path)))
+    done = edge_agent("run", site, "--end-with-input")
+    assert done.code == 0, done.err
+    assert "this site has no uplink that delivers them" in done.err + done.out
 
 
 def test_demo_says_where_it_cannot_keep() -> None:
