@@ -120,7 +120,8 @@ class Agent:
         for name, fields in self.assembly.fields.items():
             self._source_of |= {path.rpartition(".")[0]: name for path in fields if "." in path}
         self._build_store()
-        self._memory = Memory(Path(self.site.agent.data_dir) / "rules.json")
+        report = self.supervisor.report
+        self._memory = Memory(Path(self.site.agent.data_dir) / "rules.json", partial(report, "memory", alert=True))
         before = self._memory.read()
         self.engine = Engine(self.assembly.plan, epoch=self.writer.epoch, before=before)
         self.lanes = self._build_lanes()
@@ -353,7 +354,7 @@ class Agent:
         commanded = self.commands.handled()
         self._memory.write(self.engine.remember())
         self.commands.kept(commanded)
-        self.timekeeper.keep()
+        self.timekeeper.keep(partial(self.supervisor.report, "memory.clock", alert=True))
         if self._incident_asked.is_set():
             self._incident_asked.clear()
             self._freeze()

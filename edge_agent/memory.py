@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,37 +15,74 @@ from edge_agent.decisions import NOTHING, Remembered
 log = logging.getLogger("edge_agent")
 
 
-class Memory:
-    """The file at `path`. A latched rule that a restart would unlatch is why it exists."""
+_MOST_DAMAGED = 4
+"""Files beside it at most."""
 
-    def __init__(self, path: Path) -> None:
+
+def _untold(_up: bool, _why: str) -> None:
+    pass
+
+
+class Memory:
+    """The file at `path`. A latched rule that a restart would unlatch is why it exists. `report`: whether it can be
+    relied on, and why not; called when that changes."""
+
+    def __init__(self, path: Path, report: Callable[[bool, str], None] = _untold) -> None:
         self._path = path
+        self._report = report
         self._written: Remembered | None = None
+        self._damaged = self._unkept = False
 
     def read(self) -> Remembered:
-        """Nothing where there is no file, or none that can be read: the rules then start as normal, which is said."""
+        """Nothing where there is no file, or none that can be read: the rules then start as normal, which is said all
+        through this run, and the file is kept beside."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Remembered)
         except FileNotFoundError:
             return NOTHING
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
-            log.warning("%s cannot be read (%s): rules start as normal, latched ones too", self._path, e)
+            self._damaged = True
+            why = f"{self._path} cannot be read ({e}): rules started as normal, latched and held ones too"
+            log.warning("%s", why)
+            self._report(False, f"{why}; {self._put_aside()}")
             return NOTHING
 
     def write(self, now: Remembered) -> None:
-        """Where it changed. A disk that refuses is tried again at the next call."""
+        """Where it changed. A disk that refuses is told, and tried again at the next call."""
         if now == self._written:
             return
+        try:
+            self._replace(msgspec.json.encode(now))
+        except OSError as e:
+            self._unkept = True
+            hint = "check the volume: room, mount, permissions"
+            why = f"holds and latched rules would not outlive a restart; {hint}"
+            self._report(False, f"{self._path} cannot be written ({e.strerror}): {why}")
+            return
+        self._written = now
+        if self._unkept and not self._damaged:
+            self._report(True, "")
+        self._unkept = False
+
+    def _replace(self, content: bytes) -> None:
         temporary = self._path.with_suffix(".part")
-        with suppress(OSError):
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(now))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-            self._written = now
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _put_aside(self) -> str:
+        """What became of the damaged file."""
+        beside = (self._path.with_name(f"{self._path.name}.damaged-{n}") for n in range(1, _MOST_DAMAGED + 1))
+        free = next((path for path in beside if not path.exists()), None)
+        if free is not None:
+            with suppress(OSError):
+                self._path.rename(free)
+                return f"look at the rules; the file is kept as {free.name}"
+        return "look at the rules"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -37,6 +36,10 @@ _LATEST_MS = 4_102_444_800_000
 _libc = ctypes.CDLL(None)
 
 Report = Callable[[bool, str], None]
+
+
+def _untold(_up: bool, _why: str) -> None:
+    pass
 
 
 class WatchedClock(Protocol):
@@ -101,6 +104,7 @@ class Timekeeper:
         self._vouched = False
         self._save_due_ns = 0
         self._unsaved: _Kept | None = None
+        self._unkept = False
         self._steps = 0
         self._last_step = ""
         before = [b for b in kept.boots if b.boot != clock.boot]
@@ -138,15 +142,25 @@ class Timekeeper:
             self._alarmed = True
             report(False, f"{self._last_step}; {self._what_now(look)}")
 
-    def keep(self) -> None:
-        """Writes down what is new. A disk that refuses is asked again: meanwhile rows may stay undated, not wrong."""
+    def keep(self, report: Report = _untold) -> None:
+        """Writes down what is new. A disk that refuses is told to `report`, and asked again: meanwhile rows may stay
+        undated, not wrong."""
         kept = self._unsaved
         if kept is None:
             return
-        with suppress(OSError):
+        try:
             replace_file(self._path, msgspec.json.encode(kept))
-            if self._unsaved is kept:
-                self._unsaved = None
+        except OSError as e:
+            self._unkept = True
+            report(
+                False, f"{self._path} cannot be written ({e.strerror}): check the volume: room, mount, permissions"
+            )
+            return
+        if self._unsaved is kept:
+            self._unsaved = None
+        if self._unkept:
+            self._unkept = False
+            report(True, "")
 
     def close(self) -> None:
         """The next start must not be earlier than this."""

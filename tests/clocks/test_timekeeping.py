@@ -188,6 +188,15 @@ def test_a_broken_file_costs_no_start(tmp_path, content):
     assert boot == {"boot": "boot-a", "offset_ms": OFFSET_MS, "uncertainty_ms": 25}
 
 
+def test_a_disk_that_refuses_is_told_until_it_takes_it(tmp_path):
+    keeper, told = keeper_of(tmp_path / "not there yet" / "clock.json"), []
+    keeper.keep(lambda up, why: told.append((up, "clock.json cannot be written" in why)))
+    (tmp_path / "not there yet").mkdir()
+    for _ in range(2):
+        keeper.keep(lambda up, why: told.append((up, why)))
+    assert told == [(False, True), (True, "")]
+
+
 def test_a_disk_that_refuses_is_asked_again(tmp_path):
     path = tmp_path / "not there yet" / "clock.json"
     keeper = keeper_of(path)
