@@ -70,9 +70,14 @@ class World:
         """Production stops, and what is on its way arrives."""
         self.board.cable.noise = 0
         self.panel.send(b'{"halt":1}\n')
-        last = -1
-        while last != (last := self.subscriber.accounted):
+        last, end_s = -1, time.monotonic() + 240
+        while last != (last := self.subscriber.accounted) or self._owing():
+            assert time.monotonic() < end_s, f"what was committed does not arrive; {self.agent.tail()}"
             time.sleep(1.0)  # several commits and acknowledgements: silence can only be waited for
+
+    def _owing(self) -> bool:
+        uplink = self.agent.status()["uplink"]
+        return bool(uplink["waiting"] or uplink["uncovered"])
 
     def acknowledged(self) -> int:
         """Stops the agent, and asks the device up to where it was told that its samples are safe."""
