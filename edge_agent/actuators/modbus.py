@@ -47,7 +47,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Keys of a `modbus` actuator; those of the bus must equal those of a source on the same bus."""
 
     library: ClassVar[tuple[str, str]] = LIBRARY
-
+    """No key: what has to be installed, and the extra that brings it."""
     registers: Annotated[dict[str, Output], Meta(min_length=1)]
     """By target: what `press.speed` sets is `speed`."""
     device: str = ""

@@ -59,7 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Keys of a `modbus` source."""
 
     library: ClassVar[tuple[str, str]] = LIBRARY
-
+    """No key: what has to be installed, and the extra that brings it."""
     poll: Annotated[tuple[Poll, ...], Meta(min_length=1)]
     """`[[source.poll]]`: the groups of registers."""
     device: str = ""
