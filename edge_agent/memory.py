@@ -1,9 +1,10 @@
-"""What rules and alerts must not forget over a restart: one small file, replaced whole."""
+"""What rules and alerts must not forget over a restart: one small file, replaced whole, with a checksum."""
 
 from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ class Memory:
         """Nothing where there is no file, or none that can be read: the rules then start as normal, which is said all
         through this run, and the file is kept beside."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Remembered)
+            return _decode(self._path.read_bytes())
         except FileNotFoundError:
             return NOTHING
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
@@ -52,7 +53,7 @@ class Memory:
         if now == self._written:
             return
         try:
-            self._replace(msgspec.json.encode(now))
+            self._replace(_encode(now))
         except OSError as e:
             self._unkept = True
             hint = "check the volume: room, mount, permissions"
@@ -86,3 +87,16 @@ class Memory:
                 self._path.rename(free)
                 return f"look at the rules; the file is kept as {free.name}"
         return "look at the rules"
+
+
+def _encode(remembered: Remembered) -> bytes:
+    text = msgspec.json.encode(remembered)
+    return text + b"\n%08x\n" % zlib.crc32(text)
+
+
+def _decode(content: bytes) -> Remembered:
+    """One bit of a name that turned would be a rule that nobody knows, and no error: hence the check."""
+    text, _, check = content.partition(b"\n")
+    if check and check != b"%08x\n" % zlib.crc32(text):
+        raise msgspec.DecodeError("its checksum does not fit")
+    return msgspec.json.decode(text, type=Remembered)
