@@ -58,7 +58,7 @@ class Hold(msgspec.Struct, frozen=True):
 class Remembered(msgspec.Struct, frozen=True):
     """What outlives a restart: where rules stand (raised and latched), what is raised and acknowledged, and holds."""
 
-    phases: dict[str, str] = {}
+    phases: dict[str, Phase] = {}
     alerts: tuple[Alert, ...] = ()
     acked: dict[str, str] = {}
     holds: dict[str, Hold] = {}
@@ -72,7 +72,7 @@ class Decider:
 
     def __init__(self, plan: Plan, values: list[Any], epoch: str, before: Remembered) -> None:
         self._plans = plan.rule_plans
-        self._rules = RuleSet(plan.rules, {rule: Phase(phase) for rule, phase in before.phases.items()})
+        self._rules = RuleSet(plan.rules, before.phases)
         self._values = values
         self._epoch = epoch
         self._next_decision = 0
@@ -274,7 +274,7 @@ class Decider:
 
     def remember(self) -> Remembered:
         """From any thread."""
-        phases = {rule: phase.value for rule, phase in self._rules.phases.items() if self._rules[rule].is_raised}
+        phases = {rule: phase for rule, phase in self._rules.phases.items() if self._rules[rule].is_raised}
         return Remembered(phases, tuple(self.alerts.raised()), self.alerts.acked(), dict(self._holds))
 
     def _still_there(self, before: Remembered) -> list[Alert]:

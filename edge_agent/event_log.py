@@ -22,7 +22,7 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.decisions import NOTHING, Remembered
-from edge_agent.errors import Rejected
+from edge_agent.errors import UNREADABLE, Rejected
 from edge_agent.types import Alert, Decision, Event
 
 _PREFIX = struct.Struct(">II")
@@ -203,7 +203,7 @@ def read_log(path: Path, *, to_its_end: bool = False) -> tuple[Header, Iterator[
     body, _, _ = next(frames, (b"", 0, True))
     try:
         head = msgspec.msgpack.decode(body, type=Header)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise Rejected(f"{path}: not an event log ({e})", hint="give a file made by run --record") from e
     if head.magic != _MAGIC:
         raise Rejected(f"{path}: an event log of another kind, {head.magic!r}")

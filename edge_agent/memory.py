@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.decisions import NOTHING, Remembered
+from edge_agent.errors import UNREADABLE
 
 log = logging.getLogger("edge_agent")
 
@@ -41,7 +42,7 @@ class Memory:
             return _decode(self._path.read_bytes())
         except FileNotFoundError:
             return NOTHING
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
+        except (OSError, *UNREADABLE) as e:
             self._damaged = True
             why = f"{self._path} cannot be read ({e}): rules started as normal, latched and held ones too"
             log.warning("%s", why)

@@ -18,6 +18,7 @@ import msgspec
 
 from edge_agent import RELEASED_S
 from edge_agent.clock_watch import ClockWatch, Kernel, Look, Vouching
+from edge_agent.errors import UNREADABLE
 from edge_agent.store.identity import replace_file
 from edge_agent.store.writer import TimeFix
 from edge_agent.types import Stamp
@@ -252,7 +253,7 @@ def _read(path: Path) -> _Kept:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
     except FileNotFoundError:
         return _Kept()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+    except (OSError, *UNREADABLE) as e:
         log.warning("%s cannot be read (%s): rows of earlier boots may stay undated", path, e)
         return _Kept()
     if kept.saved_ms > _LATEST_MS:

@@ -57,6 +57,8 @@ def inflate(body: bytes, most: int = MAX_TEXT) -> bytes:
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(body, most)
+    except TypeError as error:
+        raise Rejected("a row's body is no bytes") from error  # damage can change even a column's type
     except zlib.error as error:
         raise Rejected("a row's body is not deflated JSON", item=body[:64]) from error
     if not inflater.eof or inflater.unused_data:

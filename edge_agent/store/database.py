@@ -79,7 +79,8 @@ class Database:
     def store(self) -> bytes:
         """The store's id; empty where the file does not give it."""
         if self._store is None:
-            self._store = bytes(self.one("SELECT value FROM meta WHERE key = 'store'") or b"")
+            found = self.one("SELECT value FROM meta WHERE key = 'store'")
+            self._store = found if isinstance(found, bytes) else b""
         return self._store
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -146,14 +147,19 @@ class Database:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as Full, Damaged or Retryable; what is a mistake of the caller stays as it is."""
+    """SQLite's errors as Full, Damaged or Retryable; what is a mistake of the caller stays as it is.
+
+    What Python cannot read of SQLite's answers, such as a table's name that is no UTF-8, is Damaged.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)
-        if code is None:
+        if code is None and isinstance(error, sqlite3.ProgrammingError):
             raise
-        raise _classed(path, code & 0xFF, error) from error
+        raise _classed(path, sqlite3.SQLITE_CORRUPT if code is None else code & 0xFF, error) from error
+    except UnicodeDecodeError as error:
+        raise _classed(path, sqlite3.SQLITE_CORRUPT, error) from error
 
 
 def open_writer(path: Path, limits: Limits) -> Database:
@@ -192,6 +198,7 @@ def _opened(path: Path, connect: Callable[..., sqlite3.Connection], *pragmas: st
     """Closed again when it fails: a connection left over would share its view of the -wal with the next one."""
     with translated(path):
         connection = connect(isolation_level=None, check_same_thread=False, timeout=5.0)
+        connection.text_factory = _text  # a row's checksum says that it is damaged, not its first reader's traceback
         try:
             for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
@@ -199,6 +206,10 @@ def _opened(path: Path, connect: Callable[..., sqlite3.Connection], *pragmas: st
             connection.close()
             raise
     return Database(path, connection)
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def create(path: Path, meta: dict[str, bytes]) -> None:
@@ -226,7 +237,7 @@ def play_journal_back(path: Path) -> None:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
-def _classed(path: Path, code: int, error: sqlite3.DatabaseError) -> Retryable:
+def _classed(path: Path, code: int, error: sqlite3.DatabaseError | UnicodeDecodeError) -> Retryable:
     """By SQLite's primary result code."""
     text = f"{path}: {error}"
     if code == sqlite3.SQLITE_FULL:

@@ -13,11 +13,11 @@ class Epochs:
         self._ids: dict[int, str] = {}
 
     def id_of(self, number: int) -> str:
-        """Empty for a number that no start ever had, which only damage can produce."""
+        """Empty for a number that no start ever had and an id that is no ULID: only damage produces them."""
         known = self._ids.get(number)
         if known is None:
             found = self._db.one("SELECT id FROM epoch WHERE no = ?", (number,))
-            if found is None:
+            if not isinstance(found, str) or not found.isascii():
                 return ""
             known = self._ids[number] = found
         return known

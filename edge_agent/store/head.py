@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from edge_agent.contract import decode, messages, topics
-from edge_agent.contract.rows import Draft
-from edge_agent.errors import Rejected
+from edge_agent.contract.rows import PRIORITIES, Draft
+from edge_agent.errors import UNREADABLE, Rejected
 
 Segments = tuple[tuple[str, int, int], ...]
 """(stream, first, last)."""
-Settled = tuple[tuple[tuple[int, int], ...], ...]
+RowId = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""Far from where SQLite's integers end, so that counting on never meets it."""
+Settled = Annotated[tuple[tuple[tuple[RowId, RowId], ...], ...], msgspec.Meta(max_length=len(PRIORITIES))]
 """By priority: ranges of row ids that need not be sent again."""
 
 
@@ -44,8 +47,13 @@ def decode_head(head: bytes) -> Head:
     """Raises Rejected when it is damaged."""
     try:
         return _decode(zlib.decompress(head))
-    except (zlib.error, msgspec.MsgspecError, TypeError) as error:  # TypeError: no bytes at all, as in a damaged page
+    except (zlib.error, *UNREADABLE, TypeError) as error:  # TypeError: no bytes at all, as in a damaged page
         raise Rejected("a row's head is damaged") from error
+
+
+def as_stored(value: object) -> bytes:
+    """A column's bytes; nothing where damage changed even its type."""
+    return value if isinstance(value, bytes) else b""
 
 
 def row_crc(
@@ -53,8 +61,8 @@ def row_crc(
 ) -> int:
     """Over everything in the row and the id of its store: a row that took another's place is as wrong as a flipped
     bit, and so is one that the -wal of another store brought along."""
-    label = b"%b/" % store + f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode()
-    return zlib.crc32(body, zlib.crc32(head, zlib.crc32(label)))
+    label = b"%b/" % store + f"{row_id}/{epoch_no}/{kind}/{key}/{n}/".encode("utf-8", "surrogateescape")
+    return zlib.crc32(as_stored(body), zlib.crc32(as_stored(head), zlib.crc32(label)))
 
 
 def ledger_body(head: bytes, body: bytes) -> bytes:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-from edge_agent.errors import Retryable
+from edge_agent.errors import UNREADABLE, Retryable
 
 IDENTITY = "store.id"
+MOST_STARTS = 2**53 - 1
+"""More than any box lives to see; a number beyond is damage, and one that JSON's readers round."""
+StartNo = Annotated[int, msgspec.Meta(ge=0, le=MOST_STARTS)]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ class Identity(msgspec.Struct, frozen=True):
     """`damaged` is why the database is not to be opened again, empty while it is; `jobs` come oldest first."""
 
     store: str
-    start_no: int
+    start_no: StartNo
     epoch: str
     damaged: str = ""
     jobs: tuple[Job, ...] = ()
@@ -46,7 +50,7 @@ def read_identity(path: Path) -> Identity | None:
     """None where there is no file, or nothing readable in it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Identity)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, *UNREADABLE):
         return None
     except OSError as error:
         raise Retryable(f"{path}: {error.strerror}", hint="check who owns the data directory") from error

@@ -15,7 +15,7 @@ from edge_agent.contract.rows import PRIORITIES
 from edge_agent.errors import Rejected
 from edge_agent.store.database import ROW_TABLES, Database
 from edge_agent.store.epochs import Epochs
-from edge_agent.store.head import ledger_body, segments_of
+from edge_agent.store.head import as_stored, ledger_body, segments_of
 from edge_agent.store.ranges import Ranges
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.walking import walk
@@ -69,7 +69,7 @@ class Numbering:
         """What contradicts it. A row whose numbers cannot be made out is passed over: they will be a hole."""
         epoch = self._epochs.id_of(epoch_no)
         try:
-            segments = segments_of(kind, head, partial(bytes, body))
+            segments = segments_of(kind, head, partial(as_stored, body))
         except Rejected:
             return
         for stream, first, last in segments:

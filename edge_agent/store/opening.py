@@ -32,7 +32,16 @@ from edge_agent.store.aside import (
 )
 from edge_agent.store.database import MIN_QUOTA_BYTES, Damaged, Database, Limits
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.identity import IDENTITY, Identity, Job, make_folder, read_identity, sync_folder, write_identity
+from edge_agent.store.identity import (
+    IDENTITY,
+    MOST_STARTS,
+    Identity,
+    Job,
+    make_folder,
+    read_identity,
+    sync_folder,
+    write_identity,
+)
 from edge_agent.store.inspection import why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
@@ -220,8 +229,9 @@ class Opening:
         """In the small file before the database: a start that is cut off in between costs a number."""
         in_database = db.one("SELECT max(no) FROM epoch") or 0
         known = max(in_database, self._identity.start_no if self._identity else 0)
-        store = bytes(db.one("SELECT value FROM meta WHERE key = 'store'")).decode()
-        self._write(Identity(store, known + 1, epoch, jobs=self._jobs))
+        if known >= MOST_STARTS or not db.store.isascii():
+            raise Damaged(f"{db.path}: the store's id or its count of starts is not what the agent wrote")
+        self._write(Identity(db.store.decode(), known + 1, epoch, jobs=self._jobs))
         return int(known + 1)
 
     def _write(self, identity: Identity) -> None:

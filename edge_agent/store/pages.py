@@ -82,8 +82,7 @@ class PageFile:
         kind, cells = page[start], int.from_bytes(page[start + 3 : start + 5], "big")
         if kind not in (_TABLE_LEAF, _INDEX_LEAF) or start + 8 + 2 * cells > self.page_bytes:
             return
-        for i in range(cells):
-            at = int.from_bytes(page[start + 8 + 2 * i : start + 10 + 2 * i], "big")
+        for at in dict.fromkeys(struct.unpack_from(f">{cells}H", page, start + 8)):  # each once, as in a sound page
             try:
                 yield self._record(number, page, at, table=kind == _TABLE_LEAF)
             except (Broken, IndexError, struct.error):
@@ -116,9 +115,11 @@ class PageFile:
 
     def _overflow(self, number: int, size: int) -> bytes:
         parts: list[bytes] = []
+        passed: set[int] = set()
         while size > 0:
-            if not 1 < number <= self.count:
-                raise Broken("an overflow chain that leads nowhere")
+            if not 1 < number <= self.count or number in passed:
+                raise Broken("an overflow chain that leads nowhere, or in a circle")
+            passed.add(number)
             page = self.page(number)
             part = page[4 : 4 + size]
             parts.append(part)

@@ -6,22 +6,27 @@ heads, so the work is bounded by the distance between notes, however many rows a
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES
-from edge_agent.errors import Rejected
+from edge_agent.errors import UNREADABLE, Rejected
 from edge_agent.store.database import ROW_TABLES, Damaged, Database
-from edge_agent.store.head import Settled, decode_head, ledger_body, row_crc, segments_of
+from edge_agent.store.head import RowId, Settled, as_stored, decode_head, ledger_body, row_crc, segments_of
+from edge_agent.store.identity import StartNo
 from edge_agent.store.settled import Outgoing
+
+_OF_EACH_PRIORITY = msgspec.Meta(min_length=len(PRIORITIES), max_length=len(PRIORITIES))
 
 
 class Note(msgspec.Struct, frozen=True):
     """Where everything stood when the rows up to `newest` (by priority) were committed."""
 
-    epoch_no: int = 0
+    epoch_no: StartNo = 0
     epoch: str = ""
-    newest: tuple[int, ...] = tuple(0 for _ in PRIORITIES)
+    newest: Annotated[tuple[RowId, ...], _OF_EACH_PRIORITY] = tuple(0 for _ in PRIORITIES)
     last: dict[str, int] = {}
     """By stream: the highest number that a row or a gap of this epoch accounts for."""
     cursors: dict[str, int] = {}
@@ -44,8 +49,8 @@ def recover(db: Database) -> Note:
     if written is None:
         return Note()
     try:
-        note = msgspec.json.decode(written, type=Note)
-    except msgspec.MsgspecError as error:
+        note = msgspec.json.decode(as_stored(written), type=Note)
+    except UNREADABLE as error:
         raise Damaged(f"{db.path}: the note of the last epoch is unreadable") from error
     last, cursors = dict(note.last), dict(note.cursors)
     outgoing = Outgoing()
@@ -73,7 +78,7 @@ def refuse_others(db: Database) -> None:
             (_NEWEST_ROWS,),
         )
         for row_id, epoch_no, kind, key, n, crc, head, body in rows:
-            wrong += crc != row_crc(db.store, row_id, epoch_no, kind, key, n, bytes(head or b""), bytes(body or b""))
+            wrong += crc != row_crc(db.store, row_id, epoch_no, kind, key, n, head, body)
     if wrong > 1:
         raise Damaged(f"{db.path}: {wrong} of the newest rows are not what this store wrote")
 
@@ -82,7 +87,7 @@ def _account(
     db: Database, table: str, row_id: int, kind: str, head: bytes, epoch: str, last: dict[str, int]
 ) -> None:
     def body() -> bytes:
-        return bytes(db.one(f"SELECT body FROM {table} WHERE id = ?", (row_id,)))  # noqa: S608
+        return as_stored(db.one(f"SELECT body FROM {table} WHERE id = ?", (row_id,)))  # noqa: S608
 
     try:
         for stream, _, highest in segments_of(kind, head, body):

@@ -16,7 +16,7 @@ from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES, ROW_TABLES, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.head import segments_of
+from edge_agent.store.head import as_stored, segments_of
 from edge_agent.store.merging import GapMerging
 from edge_agent.store.settled import Outgoing
 
@@ -179,4 +179,4 @@ class Retention:
         return rows
 
     def _body(self, prio: int, row_id: int) -> bytes:
-        return bytes(self._db.one(f"SELECT body FROM {ROW_TABLES[prio]} WHERE id = ?", (row_id,)))  # noqa: S608
+        return as_stored(self._db.one(f"SELECT body FROM {ROW_TABLES[prio]} WHERE id = ?", (row_id,)))  # noqa: S608

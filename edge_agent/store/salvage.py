@@ -16,7 +16,7 @@ import msgspec
 
 from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import ALERT_STREAM, DECISION_STREAM, LEDGER_STREAM, PRIORITIES, PRIORITY, Draft
-from edge_agent.errors import Rejected
+from edge_agent.errors import UNREADABLE, Rejected
 from edge_agent.store.database import PAGE_BYTES
 from edge_agent.store.gaps import GapSet
 from edge_agent.store.head import Head, Segments, Settled, decode_head, row_crc, segments_of
@@ -180,6 +180,8 @@ class Salvage:
         match record.values:
             case (None, int(), bytes(kind), bytes(), int(), int(), bytes(), bytes()) if kind in _KINDS:
                 self._take_row(record, _KINDS[kind])
+            case (None, int(), bytes(), bytes(), int(), int(), bytes(), bytes()):
+                self._take_unknown(record)
             case (None, bytes(epoch), bytes(), int()) if len(epoch) == 26:
                 self._epochs[record.row_id] = epoch.decode("ascii", "replace")
             case (b"note", bytes(note)):
@@ -200,6 +202,13 @@ class Salvage:
         if kind == topics.LEDGER:
             self._take_entry(body)
 
+    def _take_unknown(self, record: Record) -> None:
+        """A row whose kind is damaged: what it was stands in its numbers."""
+        head, epoch_no, *_ = _columns(record)
+        segments = head.segments if head is not None else ()
+        prio = _prio_of(segments[0][0]) if segments else PRIORITIES[-1]
+        self._damaged.append(_Damaged(prio, record.row_id, epoch_no, segments))
+
     def _take_entry(self, body: bytes) -> None:
         try:
             entry = decode.decode_row(body)
@@ -214,7 +223,7 @@ class Salvage:
     def _take_note(self, note: bytes) -> None:
         try:
             self.note = msgspec.json.decode(note, type=Note)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
 
     def _settle(self, settled: Settled) -> None:
@@ -229,7 +238,7 @@ class Salvage:
         known = self._rows[prio][row_id]
         head, epoch_no, key, n, _, _, body = _columns(self._file.record_at(known.place))
         if known.kind == topics.LEDGER and head is not None:
-            body = head.copy or body
+            key, body = "", head.copy or body
         epoch = _epoch_in(body)
         if not epoch or (not declared_too and self._is_declared(epoch, known.segments)):
             return None
@@ -301,7 +310,7 @@ _epoch = msgspec.json.Decoder(_Epoch)
 def _epoch_in(body: bytes) -> str:
     try:
         return _epoch.decode(decode.inflate(body)).epoch
-    except (Rejected, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (Rejected, *UNREADABLE):
         return ""
 
 

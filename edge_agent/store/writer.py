@@ -16,12 +16,12 @@ import msgspec
 
 from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
-from edge_agent.errors import Fatal, Rejected, Retryable
+from edge_agent.errors import UNREADABLE, Fatal, Rejected, Retryable
 from edge_agent.store import database
-from edge_agent.store.database import ROW_TABLES, Database, Limits
+from edge_agent.store.database import ROW_TABLES, Damaged, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.head import Settled, encode_head, row_crc, segments_of
+from edge_agent.store.head import Settled, as_stored, encode_head, row_crc, segments_of
 from edge_agent.store.identity import Job
 from edge_agent.store.recovery import NOTE, Note, encode_note
 from edge_agent.store.retention import Retention
@@ -136,7 +136,10 @@ class Writer:
         self.outgoing.restore(note.settled)
         self.outgoing.committed(note.newest)
         taken = db.one("SELECT value FROM meta WHERE key = ?", (TAKEN,))
-        self.taken = msgspec.json.decode(taken, type=Taken) if taken else Taken()
+        try:
+            self.taken = msgspec.json.decode(as_stored(taken), type=Taken) if taken else Taken()
+        except UNREADABLE as error:
+            raise Damaged(f"{self.path}: how far a salvage had come is unreadable") from error
         self._use(db)
 
     def abandon(self, reason: str) -> None:
@@ -424,22 +427,22 @@ class Writer:
         """Moves the row to the dead letters, but for one that was only too much, and declares its numbers."""
         table = ROW_TABLES[verdict.prio]
         rows = self._db.query(
-            f"SELECT epoch, kind, key, n, crc, head, body FROM {table} WHERE id = ?",  # noqa: S608
+            f"SELECT epoch, kind, head, body FROM {table} WHERE id = ?",  # noqa: S608
             (verdict.id,),
         )
-        for epoch_no, kind, key, n, crc, head, body in rows:
+        for epoch_no, kind, head, body in rows:
             keep = verdict.reason != "thinned"
             try:
-                for stream, first, last in segments_of(kind, head, partial(bytes, body)):
+                for stream, first, last in segments_of(kind, head, partial(as_stored, body)):
                     lost.add(stream, self._epochs.id_of(epoch_no), first, last, verdict.reason)
             except Rejected:
                 self.undeclared += 1
                 keep = True
             if keep:
-                self._db.execute(
-                    "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"
-                    " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                    (verdict.prio, verdict.id, verdict.code, verdict.reason, epoch_no, kind, key, n, crc, head, body),
+                self._db.execute(  # within SQLite: damage can have made texts of it that Python cannot write
+                    "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"  # noqa: S608
+                    f" SELECT ?, id, ?, ?, epoch, kind, key, n, crc, head, body FROM {table} WHERE id = ?",
+                    (verdict.prio, verdict.code, verdict.reason, verdict.id),
                 )
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (verdict.id,))  # noqa: S608
             self._db.execute("DELETE FROM dead WHERE id <= (SELECT max(id) FROM dead) - ?", (_DEAD_LETTERS,))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.errors import UNREADABLE
 from edge_agent.ports import Outbox, Row
 from edge_agent.uplink.budget import Budget, Limits, Spender, Spent, cost_bytes, stretch_bytes
 from edge_agent.uplink.file import replace_whole
@@ -105,5 +106,5 @@ def _read(path: Path) -> Spent:
     """Nothing where there is no file, or none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Spent)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (OSError, *UNREADABLE):
         return Spent()

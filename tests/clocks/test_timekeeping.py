@@ -235,3 +235,19 @@ def test_a_time_fix_says_what_it_corrects(tmp_path):
     scene.close()
     fixes = [(e.boot, e.offset_ms, e.uncertainty_ms) for e in ledger if type(e).__name__ == "TimeFix"]
     assert fixes == [("boot-a", OFFSET_MS, 25)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"z":' + b"[" * 100_000,
+        b'{"saved_ms":1,"boots":[{"boot":"x","offset_ms":1%b,"uncertainty_ms":1}]}' % (b"0" * 30),
+        b'{"boots":[{"boot":"\xe9"}]}',
+    ],
+    ids=["deep", "huge", "no UTF-8"],
+)
+def test_file_that_cannot_be_read_is_as_none(tmp_path, content):
+    path = tmp_path / "clock.json"
+    path.write_bytes(content)
+    keeper = keeper_of(path)
+    assert (keeper.to_dict()["synced"], keeper.offset_ms("x")) == (True, None)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.decisions import Remembered
 from edge_agent.errors import Rejected
 from edge_agent.event_log import Header, Recorder, Ring, header, read_log
+from edge_agent.rules.machine import Phase
 from edge_agent.types import Command, Event, HealthChange, Lost, Receipt
 from tests.engine.sites import at, prediction, reading, served, tick
 
@@ -142,3 +144,14 @@ def test_ring_keeps_the_newest_and_its_size(tmp_path: Path) -> None:
     assert not got.whole
     assert kept == events[-len(kept) :]
     assert len(kept) > 200
+
+
+def test_log_whose_header_names_a_phase_that_is_none_is_no_event_log(tmp_path: Path) -> None:
+    right, wrong = Remembered({"hot": Phase.RAISED}), Remembered({"hot": "raisee"})  # type: ignore[dict-item]
+    for name, before in {"right": right, "wrong": wrong}.items():
+        log = Recorder(tmp_path / name)
+        log.begin(header(epoch="E", boot="b", site_sha256="00", version="0", whole=True, before=before))
+        log.close()
+    assert read_log(tmp_path / "right")[0].before == right
+    with pytest.raises(Rejected, match="not an event log"):
+        read_log(tmp_path / "wrong")

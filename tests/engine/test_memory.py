@@ -34,7 +34,13 @@ def test_what_cannot_be_kept_is_told_and_taken_back_when_it_is(memory, told, tmp
     assert told[1:] == [(True, "")]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"phases":{"hot":1}}', None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\xff", b"[]", b'{"phases":{"hot":1}}', b'{"phases":{"hot":"raisee"}}', b'{"z":' + b"[" * 100_000, None,
+    ],
+    ids=["empty", "no UTF-8", "a list", "a number", "a phase that is none", "deep", "a folder"],
+)  # fmt: skip
 def test_what_cannot_be_read_is_kept_beside_and_told_all_through_the_run(memory, told, tmp_path, content):
     path = tmp_path / "rules.json"
     path.mkdir() if content is None else path.write_bytes(content)

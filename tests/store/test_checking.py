@@ -7,6 +7,8 @@ import pytest
 from edge_agent.errors import EdgeError
 from edge_agent.store import checking
 from edge_agent.store.checking import Progress, check_store
+from edge_agent.store.exporting import Wanted, export_of
+from edge_agent.store.salvage import Salvage
 from tests.store.box import Box
 from tests.store.test_reader import filled
 
@@ -159,3 +161,28 @@ def test_file_that_is_no_store_gets_a_typed_error(tmp_path, content):
     with pytest.raises(EdgeError):
         check_store(tmp_path / "store.db")
     assert (tmp_path / "store.db").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("column", "content"), [("kind", b"\xf4ele"), ("key", b"\xe1ll"), ("head", b"\xf0"), ("body", b"text")]
+)
+def test_row_whose_texts_are_no_texts_is_one_damaged_row_for_check_export_and_salvage(tmp_path, column, content):
+    filled(tmp_path).close()
+    edit(tmp_path, f"UPDATE row2 SET {column} = CAST(? AS TEXT) WHERE id = 2", content)
+    assert ("damaged", 2, 2, "", -1, -1) in findings(tmp_path)
+    with export_of(tmp_path / "store.db", Wanted(frozenset({"readings"}))) as export:
+        assert len(list(export.records())) == 20
+        assert export.damaged == (column != "kind"), "what it was cannot be told of a row without its kind"
+    salvage = Salvage(tmp_path / "store.db", None)
+    assert (salvage.counts.whole, salvage.counts.damaged) == (6, 1)
+    assert all(row.id != 2 for row in salvage.all_rows() if row.prio == 2)
+    salvage.close()
+
+
+def test_note_that_is_no_json_is_a_finding_and_stops_no_salvage(tmp_path):
+    filled(tmp_path).close()
+    edit(tmp_path, "UPDATE meta SET value = ? WHERE key = 'note'", b'{"z":' + b"[" * 100_000)
+    assert [what for what, *_ in findings(tmp_path)] == ["structure"]
+    salvage = Salvage(tmp_path / "store.db", None)
+    assert salvage.counts.whole == 7
+    salvage.close()

@@ -476,3 +476,80 @@ def test_wal_without_a_database_is_kept_under_a_name_of_its_own(tmp_path):
         box.open()
         assert (tmp_path / f"store.db-wal.stray-{number}").read_bytes() == wal
         assert box.writer.found == "missing"
+
+
+def meta_of(directory, key, change):
+    db = sqlite3.connect(directory / "store.db", isolation_level=None)
+    (value,) = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    db.execute("UPDATE meta SET value = ? WHERE key = ?", (change(value), key))
+    db.close()
+
+
+DEEP = b'{"z":' + b"[" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: b.replace(b'"epoch":"01', b'"epoch":"\xb01'),
+        lambda b: b.replace(b'"start_no":1', b'"start_no":9223372036854775807'),
+        lambda b: b.replace(b'"start_no":1', b'"start_no":1' + b"0" * 30),
+        lambda b: DEEP,
+    ],
+    ids=["no UTF-8", "a start too many", "a huge start", "deep"],
+)
+def test_small_file_that_cannot_be_read_costs_nothing_but_itself(tmp_path, change):
+    filled(tmp_path)
+    path = tmp_path / "store.id"
+    assert change(path.read_bytes()) != path.read_bytes()
+    path.write_bytes(change(path.read_bytes()))
+    box = Box(tmp_path, seed=1)
+    assert (box.writer.start_no, len(box.waiting(2)), asides(tmp_path)) == (2, 3, [])
+    box.close()
+    assert read_identity(path).start_no == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: b.replace(b"press", b"pr\xe5ss"),
+        lambda b: DEEP,
+        lambda b: b'{"newest":[1]}',
+        lambda b: b'{"newest":[1,1,1%b]}' % (b"0" * 22),
+        lambda b: b'{"epoch_no":1%b}' % (b"0" * 22),
+        lambda b: b'{"settled":[[],[],[],[[1,2]]]}',
+        lambda b: b.decode().replace("press", "pr\udce5ss").encode("utf-8", "surrogateescape"),
+        lambda b: 5,
+    ],
+    ids=["no UTF-8", "deep", "short", "huge", "huge start", "priorities too many", "escaped", "a number"],
+)
+def test_note_that_cannot_be_read_moves_the_file_aside_and_the_agent_starts(tmp_path, change):
+    filled(tmp_path)
+    meta_of(tmp_path, "note", change)
+    box = Box(tmp_path, seed=1)
+    assert (box.writer.found, box.writer.offline, box.writer.start_no) == ("corrupt", "", 2)
+    assert len(asides(tmp_path)) == 1
+    box.close()
+
+
+@pytest.mark.parametrize("column", ["name", "sql"])
+def test_schema_that_is_no_text_moves_the_file_aside_and_the_agent_starts(tmp_path, column):
+    filled(tmp_path)
+    path = tmp_path / "store.db"
+    old, new = (b"row2row2", b"row2r\xefw2") if column == "name" else (b"prio INT", b"pr\xe9o INT")
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    box = Box(tmp_path, seed=1)
+    assert (box.writer.offline, box.writer.start_no, len(asides(tmp_path))) == ("", 2, 1)
+    box.close()
+
+
+def test_count_of_starts_beyond_all_measure_in_the_file_is_damage(tmp_path):
+    filled(tmp_path)
+    db = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    db.execute("UPDATE epoch SET no = 9223372036854775807")
+    db.close()
+    box = Box(tmp_path, seed=1)
+    assert (box.writer.found, box.writer.start_no) == ("corrupt", 2)
+    box.close()

@@ -250,3 +250,30 @@ def test_row_that_was_given_up_and_not_declared_yet_is_not_taken_for_delivered_a
     box.outbox.refused((2, second.id), "payload")
     box.restart()
     assert [row.id for row in box.waiting(2)] == [second.id]
+
+
+def flip(box, row, column, content):
+    """Rot within a text: the same length, and no UTF-8."""
+    box.commit()
+    db = sqlite3.connect(box.directory / "store.db", isolation_level=None)
+    db.execute(f"UPDATE row{row.prio} SET {column} = CAST(? AS TEXT) WHERE id = ?", (content, row.id))
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "content"), [("kind", b"\xf4ele"), ("key", b"\xe1ll"), ("head", b"\xf0"), ("body", b"text")]
+)
+def test_row_whose_texts_are_no_texts_is_put_aside_and_declared_and_the_others_go_out(box, column, content):
+    for _ in range(3):
+        box.commit(box.telemetry(count=2))
+    first, second, third = box.waiting(2)
+    flip(box, second, column, content)
+    assert [row.id for row in box.outbox.unacked(2, 0, 10)] == [first.id, third.id]
+    box.commit()
+    assert lost(box) == [("press", box.epoch, 2, 3, "corrupt")]
+    db = sqlite3.connect(box.directory / "store.db")
+    db.text_factory = bytes
+    assert db.execute(f"SELECT row, {column} FROM dead").fetchall() == [(second.id, content)]
+    db.close()
+    box.restart()
+    assert [row.id for row in box.waiting(2)] == [first.id, third.id]

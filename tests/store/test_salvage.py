@@ -3,10 +3,12 @@
 import os
 import random
 import shutil
+import types
 
 import pytest
 
 from edge_agent.contract import decode
+from edge_agent.store.pages import PageFile
 from edge_agent.store.ranges import Ranges
 from edge_agent.store.salvage import Salvage
 from tests.store.box import Box
@@ -147,3 +149,26 @@ def test_any_content_is_read_without_an_error(tmp_path):
         assert list(salvage.rows()) == []
         assert not salvage.lost()
         salvage.close()
+
+
+def test_pages_that_point_in_circles_cost_no_more_than_they_have_bytes(tmp_path, monkeypatch):
+    """Every cell of a leaf is the same one, whose record never ends: read once, and given up at a repeat."""
+    pages = 60
+    size = pages * PAGE - 10
+    body = b"".join((bytes([0x80 | size >> 14, 0x80 | size >> 7 & 0x7F, size & 0x7F]), b"\1"))
+    local = PageFile._local_bytes(types.SimpleNamespace(page_bytes=PAGE), size, table=True)
+    at = PAGE - len(body) - local - 4
+    cells = (at - 8) // 2
+    leaf = bytearray(PAGE)
+    leaf[0], leaf[3:5] = 0x0D, cells.to_bytes(2, "big")
+    leaf[8 : 8 + 2 * cells] = at.to_bytes(2, "big") * cells
+    leaf[at : at + len(body)] = body
+    leaf[PAGE - 4 :] = pages.to_bytes(4, "big")
+    circle = pages.to_bytes(4, "big").ljust(PAGE, b"\0")
+    (tmp_path / "store.db").write_bytes(bytes(PAGE) + bytes(leaf) * (pages - 2) + circle)
+    read = []
+    page = PageFile.page
+    monkeypatch.setattr(PageFile, "page", lambda self, number: read.append(number) or page(self, number))
+    salvage = Salvage(tmp_path / "store.db", None)
+    salvage.close()
+    assert pages < len(read) < 10 * pages
