@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from edge_agent.cli import agent_socket, beside, progress, show, store_file
-from edge_agent.errors import ExitCode, Fatal
+from edge_agent.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def command(
     path = store_file.store_file(site, data_dir, file)
     if output is not None:
         beside.refuse_target(output, force=force)
-        _refuse_store_folder(output, path)
+        store_file.refuse_among_the_agents(output, path)
     if since_ms is not None:
         from_ms = time.time_ns() // 1_000_000 - since_ms
     chosen = frozenset(kinds or (_KINDS if streams else ("readings",)))
@@ -118,12 +118,6 @@ def _check_usage(
         raise click.UsageError("an SQLite file needs --output FILE")
     if as_json and output is None:
         raise click.UsageError("--json says how much was written to --output FILE; for records, --format jsonl")
-
-
-def _refuse_store_folder(output: Path, store: Path) -> None:
-    if output.resolve().parent == store.resolve().parent:
-        hint = "the agent's files live there: give another folder"
-        raise Fatal(f"{output} is in the store's own folder", hint=hint, exit_code=ExitCode.CONFIGURATION)
 
 
 def _write(export: Export, form: str, output: Path | None, force: bool, limit: int | None) -> int:

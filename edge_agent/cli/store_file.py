@@ -29,10 +29,25 @@ def store_file(site: Path | None, data_dir: Path | None, file: Path | None = Non
     return file or whereabouts(site, None, data_dir).store / DATABASE
 
 
+def refuse_among_the_agents(output: Path, store: Path) -> None:
+    """Raises Fatal where `output` would be among the files of an agent, or in the folder of any other `store`."""
+    own, target = store.absolute(), output.resolve()
+    beside = target.parent == store.resolve().parent
+    if own.parent.name == "store" and own.name.startswith("store.db"):
+        beside = beside or target.is_relative_to(own.parent.parent.resolve())
+    if beside:
+        hint = "the agent's files live there: give another folder"
+        raise Fatal(f"{output} is among the store's own files", hint=hint, exit_code=ExitCode.CONFIGURATION)
+
+
 @contextmanager
 def there(path: Path) -> Iterator[None]:
-    """What is not there is an exit code of its own; what may not be read has a hint."""
+    """What is not there is an exit code of its own; what may not be read has a hint. Raises Fatal for what is no
+    file: a pipe would never end."""
     try:
+        if path.exists() and not path.is_file():
+            hint = "give a store's file, such as store.db"
+            raise Fatal(f"{path} is no regular file", hint=hint, exit_code=ExitCode.CONFIGURATION)
         yield
     except (Retryable, OSError) as e:
         if isinstance(e, PermissionError) or not _readable(path):

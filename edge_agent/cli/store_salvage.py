@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_agent.cli import beside, progress, show
+from edge_agent.cli import beside, progress, show, store_file
 from edge_agent.errors import ExitCode, Fatal
 
 
@@ -29,9 +29,7 @@ def command(file: Path, output: Path, force: bool, as_json: bool) -> None:
     from edge_agent.store.salvage import Salvage
 
     beside.refuse_target(output, force=force)
-    if output.resolve().parent == file.resolve().parent:
-        hint = "give another folder"
-        raise Fatal(f"{output} is in the store's own folder", hint=hint, exit_code=ExitCode.CONFIGURATION)
+    store_file.refuse_among_the_agents(output, file)
     if not file.is_file():
         raise Fatal(f"there is no file {file}", hint="ls the folder of the store", exit_code=ExitCode.NOT_THERE)
     with progress.shown("pages") as bar, closing(Salvage(file, _wal(file), progress=lambda _: bar.went(1))) as found:

@@ -8,13 +8,23 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlite_utils import Database
 
 from cli.command import argv, edge_agent, environment, in_process
 from cli.terminal import Terminal
+from edge_agent.cli import store_formats
+from edge_agent.contract.telemetry import StreamSpec, TeleBuilder
+from edge_agent.errors import Fatal
+from edge_agent.store.exporting import Record
+from edge_agent.types import Reading
+from edge_agent.types import Record as Numbered
+from tests.store import effects
 from tests.store.box import Box
 from tests.store.test_reader import filled
 
@@ -22,8 +32,8 @@ from tests.store.test_reader import filled
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data directory whose store was closed."""
-    filled(tmp_path / "store").close()
-    return tmp_path
+    filled(tmp_path / "data" / "store").close()
+    return tmp_path / "data"
 
 
 def store(data: Path, *arguments: str | Path) -> Any:
@@ -152,6 +162,86 @@ def test_input_81_export_never_lands_on_a_link_a_device_or_the_store(data: Path,
         assert store(data, "export", "--force", "-o", out).code == 2, out
     assert target.read_text() == "theirs"
     assert files(data) == before
+
+
+def test_export_replaces_none_of_the_agents_files(data: Path, tmp_path: Path) -> None:
+    rules = data / "rules.json"
+    rules.write_text("the agent's")
+    (data / "sub").mkdir()
+    aside = data / "store" / "store.db"
+    for out in (rules, data / "new.csv", data / "sub" / "new.csv"):
+        assert store(data, "export", "--force", "-o", out).code == 2, out
+        assert in_process("store", "export", "--file", aside, "--force", "-o", out).code == 2, out
+        assert in_process("store", "salvage", aside, "--force", "-o", out).code == 2, out
+    assert rules.read_text() == "the agent's"
+    assert store(data, "export", "-o", tmp_path / "new.csv").code == 0
+
+
+@pytest.mark.parametrize("part", ["check", "stats", "export"])
+def test_store_that_is_a_pipe_is_refused_at_once(tmp_path: Path, part: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = edge_agent("store", part, "--file", tmp_path / "pipe", timeout_s=20)
+    assert done.code == 2
+    assert "no regular file" in done.err
+
+
+def records_of(*fields: dict[str, Any], stream: str = "press") -> Iterator[Record]:
+    return iter([Record(1, "synced", stream, "E", i, f) for i, f in enumerate(fields)])
+
+
+def rows_of(path: Path, table: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(path)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(f'SELECT * FROM "{table}"')]
+
+
+def test_field_that_is_called_as_a_column_of_the_record_stands_beside_it(tmp_path: Path) -> None:
+    fields = {"seq": 7.0, "Epoch": 8.0, "quality": 9.0, "field:seq": 6.0}
+    store_formats.write_sqlite(records_of(fields), tmp_path / "out.db")
+    (row,) = rows_of(tmp_path / "out.db", "press")
+    assert (row["seq"], row["epoch"], row["quality"]) == (0, "E", "")
+    assert [row[f"field:{name}"] for name in fields] == [7.0, 8.0, 9.0, 6.0]
+    assert [store_formats.column_of(name, "") for name in fields] == [f"field:{name}" for name in fields]
+    assert store_formats.column_of("seq", "Cel") == "seq [Cel]"
+
+
+def test_csv_holds_a_field_that_is_called_as_a_column_of_the_record(tmp_path: Path) -> None:
+    box = Box(tmp_path / "store")
+    rows = TeleBuilder("gw1", box.epoch, describe=lambda _: StreamSpec(), limit_bytes=90_000)
+    rows.append(Numbered(box.number("press"), Reading("press", effects.at(), {"seq": 7.0, "time": 8.0})))
+    box.commit(rows.close()[0])
+    box.close()
+    (row,) = csv.DictReader(store(tmp_path, "export").out.splitlines())
+    assert (row["seq"], row["field:seq"], row["field:time"]) == ("0", "7.0", "8.0")
+    assert row["time"].startswith("20")
+
+
+def test_names_that_sqlite_takes_for_the_same_or_keeps_for_itself_are_told_apart(tmp_path: Path) -> None:
+    out = tmp_path / "out.db"
+    store_formats.write_sqlite(records_of({"Temp": 1.0}, {"temp": 2.0, "Temp": 3.0}, stream="sqlite_x"), out)
+    rows = rows_of(out, "stream:sqlite_x")
+    assert [(row["Temp"], row["field:temp"]) for row in rows] == [(1.0, None), (3.0, 2.0)]
+
+
+def test_integer_beyond_64_bits_is_kept(tmp_path: Path) -> None:
+    store_formats.write_sqlite(records_of({"n": 2**64 - 1}), tmp_path / "out.db")
+    assert rows_of(tmp_path / "out.db", "press")[0]["n"] == str(2**64 - 1)
+
+
+def test_what_sqlite_does_not_take_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="press cannot be written"):
+        store_formats.write_sqlite(records_of({f"f{i}": 1.0 for i in range(2100)}), tmp_path / "out.db")
+
+
+def test_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> Database:
+        db = Database(path)
+        db.execute("PRAGMA max_page_count = 2")
+        return db
+
+    monkeypatch.setattr("sqlite_utils.Database", full)
+    with pytest.raises(OSError, match="No space left"):
+        store_formats.write_sqlite(records_of({"text": "x" * 50_000}), tmp_path / "out.db")
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "1000000000", "1e9", "9" * 40])
