@@ -66,21 +66,31 @@ def recover(db: Database) -> Note:
 
 
 def refuse_others(db: Database) -> None:
-    """Raises Damaged where several of the newest rows are not what this store wrote.
+    """Raises Damaged where several of the newest rows are whole and not what this store wrote.
 
     Such as when the -wal of another one is applied: asked over a read-only connection, since one that writes would
-    put it into the file for good. A single wrong row is left to whoever reads it for sending.
+    put it into the file for good. Rows that are damaged are left to whoever reads them for sending.
     """
-    wrong = 0
+    strange = 0
     for table in ROW_TABLES:
         rows = db.query(
             f"SELECT id, epoch, kind, key, n, crc, head, body FROM {table} ORDER BY id DESC LIMIT ?",  # noqa: S608
             (_NEWEST_ROWS,),
         )
         for row_id, epoch_no, kind, key, n, crc, head, body in rows:
-            wrong += crc != row_crc(db.store, row_id, epoch_no, kind, key, n, head, body)
-    if wrong > 1:
-        raise Damaged(f"{db.path}: {wrong} of the newest rows are not what this store wrote")
+            strange += crc != row_crc(db.store, row_id, epoch_no, kind, key, n, head, body) and _whole(head, body)
+    if strange > 1:
+        raise Damaged(f"{db.path}: {strange} of the newest rows are not what this store wrote")
+
+
+def _whole(head: bytes, body: bytes) -> bool:
+    """Both check themselves."""
+    try:
+        decode_head(head)
+        decode.inflate(body)
+    except (Rejected, TypeError):  # TypeError: no bytes at all
+        return False
+    return True
 
 
 def _account(

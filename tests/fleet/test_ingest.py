@@ -179,7 +179,7 @@ def test_what_a_person_has_to_mend_ends_it_with_code_1_and_what_to_do(
         (("--broker", "http://h"), "mqtt://HOST:PORT"),
         (("--name", "a/b"), "letters, digits"),
         (("--group", "a/b"), "cannot stand in a topic"),
-        (("--ca", "x"), "mqtts://h:8883"),
+        (("--ca", __file__), "mqtts://h:8883"),
     ],
 )
 def test_wrong_usage_is_code_2_and_shows_no_secret(arguments: tuple[str, ...], words: str) -> None:
