@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import enum
 
-import msgspec
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What decoding raises for bytes that nobody vouches for: one flipped bit is enough for each of them."""
-
 
 class ExitCode(enum.IntEnum):
     """What the exit status of `edge-agent` says, after sysexits; scripts and the service unit rely on it."""

@@ -22,8 +22,9 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.decisions import NOTHING, Remembered
-from edge_agent.errors import UNREADABLE, Rejected
+from edge_agent.errors import Rejected
 from edge_agent.types import Alert, Decision, Event
+from edge_agent.unreadable import UNREADABLE
 
 _PREFIX = struct.Struct(">II")
 _MAGIC = "edge-agent-events/1"

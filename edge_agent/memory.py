@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.decisions import NOTHING, Remembered
-from edge_agent.errors import UNREADABLE
+from edge_agent.unreadable import UNREADABLE
 
 log = logging.getLogger("edge_agent")
 

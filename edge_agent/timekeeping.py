@@ -18,10 +18,10 @@ import msgspec
 
 from edge_agent import RELEASED_S
 from edge_agent.clock_watch import ClockWatch, Kernel, Look, Vouching
-from edge_agent.errors import UNREADABLE
 from edge_agent.store.identity import replace_file
 from edge_agent.store.writer import TimeFix
 from edge_agent.types import Stamp
+from edge_agent.unreadable import UNREADABLE
 
 log = logging.getLogger("edge_agent")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: list[list[str]] = [
-    ["types errors durations __init__ __version__ RELEASED_S"],
+    ["types errors durations unreadable __init__ __version__ RELEASED_S"],
     ["ports clock clock_watch health metrics children machine flash"],
     ["contract", "config"],
     ["links", "signals", "rules", "trust"],

@@ -15,7 +15,8 @@ import msgspec
 
 from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES, Draft
-from edge_agent.errors import UNREADABLE, Rejected
+from edge_agent.errors import Rejected
+from edge_agent.unreadable import UNREADABLE
 
 Segments = tuple[tuple[str, int, int], ...]
 """(stream, first, last)."""

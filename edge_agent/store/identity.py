@@ -12,7 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from edge_agent.errors import UNREADABLE, Retryable
+from edge_agent.errors import Retryable
+from edge_agent.unreadable import UNREADABLE
 
 IDENTITY = "store.id"
 MOST_STARTS = 2**53 - 1

@@ -12,11 +12,12 @@ import msgspec
 
 from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import PRIORITIES
-from edge_agent.errors import UNREADABLE, Rejected
+from edge_agent.errors import Rejected
 from edge_agent.store.database import ROW_TABLES, Damaged, Database
 from edge_agent.store.head import RowId, Settled, as_stored, decode_head, ledger_body, row_crc, segments_of
 from edge_agent.store.identity import StartNo
 from edge_agent.store.settled import Outgoing
+from edge_agent.unreadable import UNREADABLE
 
 _OF_EACH_PRIORITY = msgspec.Meta(min_length=len(PRIORITIES), max_length=len(PRIORITIES))
 

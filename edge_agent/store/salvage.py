@@ -16,13 +16,14 @@ import msgspec
 
 from edge_agent.contract import decode, messages, topics
 from edge_agent.contract.rows import ALERT_STREAM, DECISION_STREAM, LEDGER_STREAM, PRIORITIES, PRIORITY, Draft
-from edge_agent.errors import UNREADABLE, Rejected
+from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES
 from edge_agent.store.gaps import GapSet
 from edge_agent.store.head import Head, Segments, Settled, decode_head, row_crc, segments_of
 from edge_agent.store.pages import PageFile, Record, tell_nobody
 from edge_agent.store.ranges import Ranges
 from edge_agent.store.recovery import Note
+from edge_agent.unreadable import UNREADABLE
 
 _KINDS = {kind.encode(): kind for kind in PRIORITY}
 _BEGINNING = -1

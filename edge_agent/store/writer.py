@@ -16,7 +16,7 @@ import msgspec
 
 from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
-from edge_agent.errors import UNREADABLE, Fatal, Rejected, Retryable
+from edge_agent.errors import Fatal, Rejected, Retryable
 from edge_agent.store import database
 from edge_agent.store.database import ROW_TABLES, Damaged, Database, Limits
 from edge_agent.store.epochs import Epochs
@@ -28,6 +28,7 @@ from edge_agent.store.retention import Retention
 from edge_agent.store.salvage import SavedRow
 from edge_agent.store.settled import Outgoing, Verdict
 from edge_agent.store.takeover import TAKEN, Piece, Taken
+from edge_agent.unreadable import UNREADABLE
 
 _ROWS_PER_NOTE = 256
 """The most that a start has to look at beside the note."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.errors import UNREADABLE
 from edge_agent.ports import Outbox, Row
+from edge_agent.unreadable import UNREADABLE
 from edge_agent.uplink.budget import Budget, Limits, Spender, Spent, cost_bytes, stretch_bytes
 from edge_agent.uplink.file import replace_whole
 
