@@ -1,4 +1,4 @@
-"""What decoding raises for bytes that nobody vouches for. Apart from `errors`: the help of a command needs no codec."""
+"""What decoding raises for bytes that nobody vouches for. Apart from `errors`: the help of a command has no codec."""
 
 from __future__ import annotations
 
