@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,21 +59,9 @@ def test_help_fits_80_columns_and_imports_nothing_but_the_command_line(words: tu
     assert not modules & {"msgspec", "numpy", "cv2", "rich", "sqlite3", "edge_agent.types", "edge_agent.config.site"}
 
 
-def bare_cpu_s() -> float:
-    """CPU of an interpreter that starts and ends: on a box that does nothing else about 0.01 s."""
-    took = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", ""], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(took)
-
-
 @pytest.mark.parametrize("words", [(), ("status",)], ids=["edge-agent", "status"])
 def test_help_takes_at_most_150_ms(words: tuple[str, ...]) -> None:
-    """Or ten times what an interpreter takes that does nothing, where this machine is slow now."""
-    assert quickest(5, [*words, "--help"]).cpu_s <= max(0.15, 10 * bare_cpu_s())
+    assert quickest(5, [*words, "--help"]).cpu_s <= 0.15
 
 
 def test_summary_of_each_command_is_the_one_of_its_help() -> None:
@@ -99,7 +86,7 @@ def test_summary_of_each_command_is_the_one_of_its_help() -> None:
 def test_wrong_usage_is_exit_code_2_said_within_a_second(arguments: tuple[str, ...]) -> None:
     done = edge_agent(*arguments)
     assert done.code == 2
-    assert done.cpu_s < max(1.0, 80 * bare_cpu_s())
+    assert done.cpu_s < 1.0
     assert done.err or "problem" in done.out or "error" in done.out
     assert "Traceback" not in done.err
 
