@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from msgspec import Struct
 
 from edge_agent.rules.errors import Fault, shown
 from edge_agent.rules.literals import double_value, string_value, whole_value
@@ -12,7 +14,7 @@ MAX_EXPRESSION_CHARS: Final = 4_096
 Kind = Literal["whole", "uint", "double", "string", "name", "quoted", "op", "end"]
 
 
-class Token(NamedTuple):
+class Token(Struct, frozen=True, gc=False):
     """`text` is the source, or a backquoted name without its quotes; `at` the offset of its first character.
 
     `value` is that of a literal. A "whole" has no range yet: a minus may stand before it.
@@ -27,6 +29,7 @@ class Token(NamedTuple):
 _TOKEN = re.compile(
     r"""
     (?P<space>  [ \t\r\n\f]+ | //[^\n]* )
+  | (?P<op>     && | \|\| | [=!<>]= | \.(?![0-9]) | [-+*/%<>!?:,()\[\]] )
   | (?P<string> (?: [rR][bB]? | [bB][rR] ) (?: \"{3}(?s:.*?)\"{3} | '{3}(?s:.*?)'{3} | "[^"\r\n]*" | '[^'\r\n]*' )
               | [bB]? (?: \"{3}(?:[^\\]|\\(?s:.))*?\"{3} | '{3}(?:[^\\]|\\(?s:.))*?'{3}
                         | "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' ) )
@@ -35,7 +38,7 @@ _TOKEN = re.compile(
   | (?P<whole>  0[xX][0-9a-fA-F]+ | [0-9]+ )
   | (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
   | (?P<quoted> `[A-Za-z0-9_.\-/ ]+` )
-  | (?P<op>     && | \|\| | [=!<>]= | [-+*/%<>!?:,.()\[\]] )
+  | (?P<bad>    (?s:.) )
     """,
     re.VERBOSE,
 )
@@ -64,14 +67,14 @@ def tokenize(text: str) -> Iterator[Token]:
             0,
             "split it into several rules or derived signals",
         )
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise Fault(f"{shown(text[at])} is not expected here", at, _HINTS.get(text[at], ""))
-        if match.lastgroup != "space":
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "op":
+            yield Token("op", match[0], match.start())
+        elif kind == "name":
+            yield Token("name", match[0], match.start())
+        elif kind != "space":
             yield _token(match, text)
-        at = match.end()
     yield Token("end", "", len(text))
 
 
@@ -87,6 +90,6 @@ def _token(match: re.Match[str], text: str) -> Token:
         return Token("uint", source, at, whole_value(source))
     if kind == "whole":
         return Token("whole", source, at, whole_value(source))
-    if kind == "name":
-        return Token("name", source, at)
-    return Token("quoted", source[1:-1], at) if kind == "quoted" else Token("op", source, at)
+    if kind == "quoted":
+        return Token("quoted", source[1:-1], at)
+    raise Fault(f"{shown(source)} is not expected here", at, _HINTS.get(source, ""))

@@ -19,6 +19,7 @@ _PRECEDENCE: Final = {
     "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3,
     "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
 }  # fmt: skip
+_CHAINED: Final = ("&&", "||")
 _CONSTANTS: Final = {"true": True, "false": False}
 _RESERVED: Final = frozenset((
     "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
@@ -77,19 +78,31 @@ class _Parser:
             if precedence < least or precedence == 0:
                 return left
             self._next += 1
-            left = self._joined(left, token, self._binary(precedence + 1))
+            if token.text in _CHAINED:
+                left = self._chain(left, token)
+            else:
+                left = self._operation(token.text, (left, self._binary(precedence + 1)), token.at)
 
-    def _joined(self, left: Syntax, token: Token, right: Syntax) -> Syntax:
-        if token.text not in ("&&", "||"):
-            return self._operation(token.text, (left, right), token.at)
-        # a chain of any length is one node: a hundred alternatives are not a hundred levels
-        same = isinstance(left, Chain) and left.op == token.text
-        operands = (*left.operands, right) if isinstance(left, Chain) and same else (left, right)
-        return Chain(token.text, operands, token.at, self._grow(operands, token.at))
+    def _chain(self, left: Syntax, mark: Token) -> Syntax:
+        """`left && b && c`, after the first mark: one node of any length, so a hundred alternatives are one level."""
+        op, precedence = mark.text, _PRECEDENCE[mark.text]
+        operands = list(left.operands) if isinstance(left, Chain) and left.op == op else [left]
+        below = max(operand.depth for operand in operands)
+        while True:
+            right = self._binary(precedence + 1)
+            operands.append(right)
+            below = max(below, right.depth)
+            depth = self._grow(below, mark.at)
+            again = self._accept(op)
+            if again is None:
+                return Chain(op, tuple(operands), mark.at, depth)
+            mark = again
 
     def _unary(self) -> Syntax:
         marks: list[Token] = []
         while (mark := self._accept("!", "-")) is not None:
+            if len(marks) == MAX_DEPTH:
+                raise _too_deep(mark.at)
             marks.append(mark)
         tree = self._negative_literal(marks) or self._postfix()
         for mark in reversed(marks):
@@ -141,7 +154,7 @@ class _Parser:
             return tree
         if token.text == "[":
             items = self._arguments("]")
-            return ListOf(items, token.at, self._grow(items, token.at))
+            return ListOf(items, token.at, self._grow(_deepest(items), token.at))
         self._next -= 1
         raise self._unexpected()
 
@@ -152,8 +165,8 @@ class _Parser:
         if first.text in _CONSTANTS and first.kind == "name":
             return self._literal(_CONSTANTS[first.text], Type.BOOL, first.at)
         parts = [first]
-        while self._peek().text == "." and self._peek(1).kind in ("name", "quoted"):
-            parts.append(self._peek(1))
+        while self._peek().text == "." and (part := self._peek(1)).kind in ("name", "quoted"):
+            parts.append(part)
             self._next += 2
         if self._peek().text != "(":
             return self._name(parts)
@@ -187,32 +200,32 @@ class _Parser:
         return self._literal(number, of, token.at)
 
     def _literal(self, value: Known, of: Type, at: int) -> Syntax:
-        self._grow((), at)
+        self._grow(0, at)
         return Literal(value, of, at)
 
     def _name(self, parts: Sequence[Token]) -> Syntax:
         _refuse_dunder(parts)
-        self._grow((), parts[0].at)
+        self._grow(0, parts[0].at)
         return Name(".".join(part.text for part in parts), parts[0].at)
 
     def _call(self, name: str, args: tuple[Syntax, ...], at: int, *, is_method: bool) -> Syntax:
-        return Call(name, args, is_method, at, self._grow(args, at))
+        return Call(name, args, is_method, at, self._grow(_deepest(args), at))
 
     def _operation(self, op: str, operands: tuple[Syntax, ...], at: int) -> Syntax:
-        return Operation(op, operands, at, self._grow(operands, at))
+        return Operation(op, operands, at, self._grow(_deepest(operands), at))
 
     def _choice(self, condition: Syntax, then: Syntax, otherwise: Syntax, at: int) -> Syntax:
-        return Choice(condition, then, otherwise, at, self._grow((condition, then, otherwise), at))
+        depth = self._grow(_deepest((condition, then, otherwise)), at)
+        return Choice(condition, then, otherwise, at, depth)
 
-    def _grow(self, children: Sequence[Syntax], at: int) -> int:
-        """Accounts for one more node above `children`; its depth."""
+    def _grow(self, below: int, at: int) -> int:
+        """Accounts for one more node above a tree of depth `below`; its depth."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise Fault(f"more than {MAX_NODES} operations and operands", at, _SPLIT)
-        depth = 1 + max((child.depth for child in children), default=0)
-        if depth > MAX_DEPTH:
-            raise Fault(f"more than {MAX_DEPTH} operations on top of each other", at, _SPLIT)
-        return depth
+        if below >= MAX_DEPTH:
+            raise _too_deep(at)
+        return below + 1
 
     def _peek(self, ahead: int = 0) -> Token:
         wanted = self._next + ahead
@@ -249,6 +262,14 @@ class _Parser:
 
 
 _SPLIT: Final = "split it into several rules or derived signals"
+
+
+def _deepest(trees: Sequence[Syntax]) -> int:
+    return max((tree.depth for tree in trees), default=0)
+
+
+def _too_deep(at: int) -> Fault:
+    return Fault(f"more than {MAX_DEPTH} operations on top of each other", at, _SPLIT)
 
 
 def _refuse_keyword(token: Token) -> None:

@@ -75,6 +75,8 @@ def refusal(text, want=Type.BOOL):
         ("mean(motor.state, '5s') > 1", (1, 6), "takes a number", ""),
         ("percentile(motor.temp, 101, '5s') > 1", (1, 24), "from 0 to 100", ""),
         ("absent(motor.temp, '20 readings')", (1, 20), "takes a duration", ""),
+        ("!" * 64 + "motor.on", (1, 1), "more than 64 operations on top of each other", "split it"),
+        ("!" * 99 + "motor.on", (1, 65), "more than 64 operations on top of each other", "split it"),
         ("age(motor.temp) > 1", (1, 1), "unknown function", "absent"),
     ],
 )  # fmt: skip
