@@ -148,7 +148,7 @@ def test_row_3_rules_act_all_through_a_full_volume_and_every_drop_is_declared(tm
                 assert os.statvfs(volume).f_bavail == 0
                 assert len(press.actions) >= acted + FULL_S / FLIP_S - 2
             freed_s = time.monotonic()
-            agent.wait_for(lambda s: not s["store"]["failing"] and s["store"]["readings"] > kept, 10, "the store back")
+            agent.wait_for(lambda s: not s["store"]["failing"] and s["store"]["readings"] > kept, 10, "it is back")
             back_s = time.monotonic() - freed_s
             agent.wait_for(lambda s: s["store"]["readings"] > kept + 5 * RATE_HZ, 20, "readings after it")
             press.done.set()
