@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode
 
 _SITE = "/etc/edge-agent/site.toml"
+_NICE = 10
 
 _site = click.option(
     "--site", type=show.PATH, default=Path(_SITE), show_default=True, help="The site file with the [[mcu]] tables."
@@ -172,6 +175,7 @@ def flash(
 
     Exit codes: 0 confirmed; 1 refused, failed or gone back; 2 wrong usage or site file.
     """
+    _yield_to_agent()
     _needs_smp()
     from edge_agent.cli import mcu_devices, mcu_flash
 
@@ -208,6 +212,14 @@ def rollback(name: str | None, site: Path, port: str | None, baud: int, as_json:
 
     document = mcu_flash.roll_back(mcu_devices.device(site, name, port, baud))
     _end(document, f"{document['mcu']}: version {document['was']} runs again", as_json)
+
+
+def _yield_to_agent() -> None:
+    """Sensors and rules go first, from the imports on. Niceness alone lets a process run on for its slice when
+    another wakes up (EEVDF); one of SCHED_IDLE gives way at once, and where it may not be had, niceness stays."""
+    os.nice(_NICE)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _needs_smp() -> None:

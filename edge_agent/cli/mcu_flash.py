@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from firmware_bridge.update import Progress
 
 _REPORT_S = 1.0
 _BAR = 24
-_NICE = 10
 _A_CHUNK = 1024
 """Less than this at the device is what the first request brought there."""
 
@@ -32,8 +30,6 @@ def flash(devices: list[Device], path: Path, as_json: bool) -> dict[str, Any]:
     """The document of `mcu flash`: one after the other, none after one that failed. Raises Fatal, before a byte is
     sent, for an image that no device may have."""
     image = _checked(path, devices)
-    # sensors and rules go first
-    os.nice(_NICE)
     results: list[dict[str, Any]] = []
     for device in devices:
         if results and not results[-1]["ok"]:

@@ -29,7 +29,7 @@ from edge_agent.metrics import Histogram, percentile
 
 HZ, FLOOD_HZ, ALARM_HZ = 1000, 50_000, 10
 FIELDS = ("load", "speed", "temp", "vibration", "current")
-_BLOCK_S = 1.0
+BLOCK_S = 1.0
 _RECOVERED_S = 120.0
 """An open breaker rests for 30 s, and longer when it opened again."""
 
@@ -57,18 +57,19 @@ def models(rounds: int, blocks: int) -> dict[str, list[Histogram]]:
     """By phase, a histogram a block, `blocks` of them in each round."""
     out: dict[str, list[Histogram]] = {"healthy": [], "hung": [], "dead": []}
     trouble = {"healthy": _healthy, "hung": _hung, "dead": _dead}
-    with _agent(_model_site(blocks)) as agent:
+    with _agent(motor_site() + _model(blocks)) as agent:
         for _ in range(rounds):
             agent.wait_for(_serving, _RECOVERED_S, "the model serves")
             for phase, some in out.items():
                 with contextmanager(trouble[phase])(agent.pid) as again:
-                    some += [_block(agent, again) for _ in range(blocks)]
+                    some += [block(agent, again) for _ in range(blocks)]
     return out
 
 
-def _block(agent: RunningAgent, again: Callable[[], None]) -> Histogram:
+def block(agent: RunningAgent, again: Callable[[], None]) -> Histogram:
+    """From reading to action during one second, in which `again` is called ten times."""
     before = agent.ask("latency")["counts"]
-    end = time.monotonic() + _BLOCK_S
+    end = time.monotonic() + BLOCK_S
     while time.monotonic() < end:
         time.sleep(0.1)
         again()
@@ -153,7 +154,8 @@ def _agent(site: str) -> Iterator[RunningAgent]:
         yield stack.enter_context(RunningAgent(folder, text))
 
 
-def _model_site(hung_s: float) -> str:
+def motor_site() -> str:
+    """The motor's fields with a window each, 19 rules, one of which acts about once a second."""
     windows = "".join(
         f'[[signal]]\nname = "motor.{name}_mean"\nof = "motor.{name}"\nfn = "mean"\nwindow = "5s"\n'
         for name in FIELDS
@@ -173,12 +175,6 @@ name = "pulse"
 kind = "simulated"
 rate_hz = 2
 
-[[model]]
-name = "bearing"
-package = "motor-anomaly/1.0.0"
-input = [{", ".join(f'"motor.{name}"' for name in FIELDS)}]
-deadline_ms = {int(hung_s * 1000) + 60_000}
-
 [[actuator]]
 name = "press"
 kind = "log"
@@ -190,11 +186,21 @@ when = "pulse.vibration > 1.0"
 for = "0s"
 alert = false
 actions = [{{ set = "press.relay", value = 1, else_value = 0 }}]
+{windows}{rules}"""
+
+
+def _model(hung_s: float) -> str:
+    return f"""
+[[model]]
+name = "bearing"
+package = "motor-anomaly/1.0.0"
+input = [{", ".join(f'"motor.{name}"' for name in FIELDS)}]
+deadline_ms = {int(hung_s * 1000) + 60_000}
 
 [[rule]]
 id = "bearing"
 when = "bearing.score > 1e6 || motor.temp > 1e6"
-{windows}{rules}"""
+"""
 
 
 _FLOOD_SITE = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHES = ("camera", "drain", "engine", "flash", "ingest", "lane", "latency", "memory", "start")
+BENCHES = ("camera", "drain", "engine", "flash", "ingest", "lane", "latency", "memory", "start", "update")
 
 
 def test_list_names_the_benchmarks_of_the_readme() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.doubles.mcuboot import SLOT_BYTES
-from tests.mcu.conftest import Keys, mcu
+from tests.e2e.harness import wait_until
+from tests.mcu.conftest import ROOT, Keys, argv, mcu
 from tests.mcu.sites import site
 
 
@@ -51,6 +54,15 @@ def test_flash_boots_on_trial_and_confirms_and_the_journal_says_who_and_what(pre
     assert (began["end"], ended["end"], ended["was"], ended["version"]) == ("began", "confirmed", "1.0.0", "1.1.0")
     assert ended["by"].startswith("uid ")
     assert json.loads(mcu("list", *press[1], "--json").stdout)["mcus"][0]["last"]["end"] == "confirmed"
+
+
+def test_update_gives_way_to_whatever_else_wants_the_processor(press, keys: Keys) -> None:
+    words = argv("flash", keys.image("1.1.0", size=60_000, name="middle.bin"), *press[1])
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as update:
+        wait_until(lambda: press[0].device.written > 1000, 30, "the upload runs")
+        assert os.sched_getscheduler(update.pid) == os.SCHED_IDLE
+        assert os.getpriority(os.PRIO_PROCESS, update.pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+        update.kill()
 
 
 @pytest.mark.slow
