@@ -1,6 +1,6 @@
 """A microcontroller with MCUboot on a serial line of some speed, as a process: until its stdin ends.
 
-    python board.py FOLDER BAUD     FOLDER/port leads to the line, FOLDER/first.bin runs, FOLDER/key.pub.pem is trusted
+    python board.py FOLDER BAUD    FOLDER/port leads to the line, FOLDER/first.bin runs, FOLDER/key.pub.pem is trusted
 
 It runs at the lowest priority that there is (SCHED_IDLE): a board takes none of a gateway's time.
 """
