@@ -92,6 +92,7 @@ class Agent:
         self.assembly = assembly
         self.site = assembly.site
         self._end_with_input = end_with_input
+        self._interrupted = False
         self.health = Health()
         self.inbox = Inbox()
         self.clock = SystemClock()
@@ -250,7 +251,7 @@ class Agent:
         """Raises the Fatal error that ended it, if one did."""
         sys.setswitchinterval(_SWITCH_S)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.supervisor.ask_stop())
+            signal.signal(number, lambda *_: self._interrupt())
         try:
             self._start()
             # a collection of all that was imported and built would hold every thread for 15 ms
@@ -260,6 +261,10 @@ class Agent:
             self._stop()
         if self.supervisor.fatal:
             raise self.supervisor.fatal
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self.supervisor.ask_stop()
 
     def _start(self) -> None:
         supervisor = self.supervisor
@@ -319,12 +324,16 @@ class Agent:
         log.info("stopped after %d readings", self.committed.readings)
 
     def _settle(self) -> None:
-        """The end of a replay: lanes answer what they have, and what is committed is delivered while that works."""
-        while self._busy() and not self.supervisor.fatal:
+        """The end of a replay: lanes answer what they have, and what is committed is delivered while that works.
+
+        Who asks for a stop, also now, has it at once.
+        """
+        while self._busy() and not self.supervisor.fatal and not self._interrupted:
             self.supervisor.spawner.serve(0.05)
-        self.store.flush(30.0)
+        if not self._interrupted:
+            self.store.flush(30.0)
         waiting, end_s = self._waiting(), time.monotonic() + _DELIVERY_S
-        while self.uplink and waiting and time.monotonic() < end_s:
+        while self.uplink and waiting and time.monotonic() < end_s and not self._interrupted:
             self.supervisor.spawner.serve(0.05)
             if (now := self._waiting()) != waiting:
                 waiting, end_s = now, time.monotonic() + _DELIVERY_S

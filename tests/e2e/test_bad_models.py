@@ -139,3 +139,29 @@ def test_agent_that_is_killed_takes_its_workers_and_captures_along(tmp_path: Pat
 def children(pid: int) -> list[int]:
     paths = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for path in paths for child in path.read_text().split()]
+
+
+REPLAY = """
+[[source]]
+name = "motor"
+kind = "replay"
+path = "{folder}/temps.csv"
+time = "t"
+speed = "max"
+[source.fields]
+temp = {}
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--end-with-input",)])
+def test_stop_ends_a_replay_whose_model_hangs_while_it_loads(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    plain_package(tmp_path / "endless", onnx_bytes.endless(), deadline_ms=60_000)
+    rows = "".join(f"2024-01-01T{k // 3600:02}:{k // 60 % 60:02}:{k % 60:02}Z,{k % 90}\n" for k in range(20_000))
+    (tmp_path / "temps.csv").write_text("t,temp\n" + rows)
+    with RunningAgent(tmp_path, site_text(more=REPLAY + WINDOW.replace("{name}", "endless")), *arguments) as agent:
+        agent.wait_for(lambda s: s["engine"]["handled"] and children(agent.pid), 30, "the engine waits for the model")
+        pids = children(agent.pid)
+        assert agent.stop(timeout_s=10) == 0
+    assert "did not stop in time" not in agent.tail()
+    for pid in pids:
+        wait_gone(pid)
