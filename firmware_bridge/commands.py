@@ -61,17 +61,17 @@ class Commands:
 
     def add(
         self, boot: int, actuator: Actuator, value: Value, *, deadline_us: int, deadline_ns: int, now_ns: int
-    ) -> int:
-        """The id of a new command, sent at the next `due`. Raises CommandRefused."""
+    ) -> Command:
+        """A new command, to be sent now; `due` repeats it. Raises CommandRefused."""
         oldest = min(self._flying, default=self._next_id)
         if self._next_id >= oldest + WINDOW:
             raise CommandRefused(f"{actuator.name}: {WINDOW} commands wait for receipts", "wait for one to end")
         command = Command(boot, self._next_id, actuator.index, checked_value(actuator, value), deadline_us)
         # A second after the deadline nothing can start any more, but what happened can still be learned.
         give_up_ns = deadline_ns + 1_000_000_000
-        self._flying[command.id] = _InFlight(command, actuator.name, give_up_ns, now_ns)
+        self._flying[command.id] = _InFlight(command, actuator.name, give_up_ns, now_ns + _REPEAT_NS)
         self._next_id += 1
-        return command.id
+        return command
 
     def on_receipt(self, receipt: Receipt, now_ns: int) -> CommandPending | CommandEnded | None:
         """The event of a receipt; None when it repeats what is known."""

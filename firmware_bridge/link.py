@@ -100,9 +100,9 @@ class Port:
 class Link:
     """A session kept connected to the device at `path`, best a stable /dev/serial/by-id name.
 
-    `coalesce_s`: pause before a read that follows another closely, so that a stream of small packets costs few calls;
-    adds that much latency to a busy line, four times that to one in continuous use (of which a frame is half on its
-    way after so long anyway), and none to a quiet one.
+    `coalesce_s`: pause before the next wait once reads follow each other closely, so that a stream of small packets
+    costs few calls and each of them one wake-up; adds at most that to the latency of a busy line, five times that to
+    one in continuous use (of which a frame is half on its way after so long anyway), and nothing to a quiet one.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Link:
         self._open_ns = 0
         self._identity_ns = 0
         self._read_ns = self._before_ns = 0
-        self._dense = False
+        self._busy = self._dense = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -201,6 +201,9 @@ class Link:
         self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
 
     def _wait(self, due_ns: int, timeout_s: float) -> bool:
+        if self._busy:
+            time.sleep(self._coalesce_s * (5 if self._dense else 1))
+        began_ns = self._now_ns()
         seconds = max(0.0, min(timeout_s, due_ns / 1e9))
         port = self._port
         watched: list[int] = [self._wake_read]
@@ -214,10 +217,9 @@ class Link:
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
         readable = len(ready) > (self._wake_read in ready)
-        if readable and self._now_ns() - self._read_ns < 4e9 * self._coalesce_s:
-            time.sleep(self._coalesce_s * (4 if self._dense else 1))
         if readable:
             self._before_ns, self._read_ns = self._read_ns, self._now_ns()
+        self._busy = readable and self._read_ns - began_ns < 3e9 * self._coalesce_s
         return readable
 
     def _exchange(self, readable: bool) -> list[Event]:

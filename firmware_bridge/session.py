@@ -227,7 +227,7 @@ class Session:
             self._ack_due = True
 
     def command(self, actuator: str, value: Value, ttl_ns: int, now_ns: int) -> int:
-        """Queues a command that must start within `ttl_ns`; returns its id. Raises CommandRefused.
+        """Puts a command into `data_to_send` that must start within `ttl_ns`; returns its id. Raises CommandRefused.
 
         Exactly one CommandEnded follows, after at most ttl plus the settling time of a pending actuator.
         """
@@ -242,9 +242,11 @@ class Session:
             raise CommandRefused(f"{actuator}: {device.id} has no such actuator", f"it has: {names}")
         deadline_ns = now_ns + ttl_ns
         deadline_us = self.clock.deadline_us(deadline_ns, now_ns)
-        return self._commands.add(
+        command = self._commands.add(
             device.boot, found, value, deadline_us=deadline_us, deadline_ns=deadline_ns, now_ns=now_ns
         )
+        self._send(command)
+        return command.id
 
     # ---- sending ----
 

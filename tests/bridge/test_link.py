@@ -13,7 +13,9 @@ import pytest
 
 from firmware_bridge.errors import LinkDown, PortBusy
 from firmware_bridge.events import CommandPending, LogLine, Outcome, SafeState
+from firmware_bridge.frame import Decoder
 from firmware_bridge.link import Link, Port
+from firmware_bridge.messages import Command
 from firmware_bridge.session import Session
 
 from .cable import Cable, Process
@@ -101,6 +103,15 @@ def test_streams_commands_and_logs_of_the_posix_example(site):
     assert owner.wrong == 0
     assert [event.text for event in owner.events if isinstance(event, LogLine)] == ["started"]
     assert any(isinstance(event, CommandPending) for event in owner.events)
+
+
+def test_a_command_is_written_before_the_call_returns(site, monkeypatch):
+    owner, _, _ = site
+    owner.ready()
+    written = []
+    monkeypatch.setattr(Port, "write", lambda _, data: written.append(data))
+    owner.link.command("valve", 13.0, 1.0)
+    assert Command.TYPE in [kind for kind, _, _ in Decoder().feed(b"\0" + b"".join(written))]
 
 
 def test_a_cable_pulled_in_the_middle_of_frames_loses_nothing(site):
