@@ -13,6 +13,7 @@ from edge_agent.assembly import Assembly
 from edge_agent.clock import SystemClock
 from edge_agent.config.nearest import did_you_mean
 from edge_agent.decisions import Hold
+from edge_agent.durations import LONGEST_HOLD_NS
 from edge_agent.engine import Engine
 from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
@@ -31,7 +32,6 @@ from edge_agent.updates import Updates
 from edge_agent.uplink.body import UplinkBody
 
 _COMMANDS = {"reset": ("rule",), "hold": ("rule", "for_s", "why"), "release": ("rule",), "ack": ("alert",)}
-_MAX_HOLD_S = 7 * 86_400
 _MAX_WHY = 200
 
 
@@ -127,8 +127,9 @@ class Control:
         if not isinstance(why, str) or len(why) > _MAX_WHY:
             raise Refusal("bad_args", f"why is a text of at most {_MAX_WHY} characters")
         for_s = args.get("for_s", 1)
-        if isinstance(for_s, bool | str) or not 0 < for_s <= _MAX_HOLD_S:
-            raise Refusal("bad_args", f"for_s is a number of seconds up to {_MAX_HOLD_S}")
+        longest_s = LONGEST_HOLD_NS // 10**9
+        if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 < for_s <= longest_s:
+            raise Refusal("bad_args", f"for_s is a number of seconds up to {longest_s}")
 
     def _check_rule(self, name: str, rule: object) -> None:
         engine = self._agent.engine

@@ -9,6 +9,7 @@ import msgspec
 
 from edge_agent.alerts import NEVER, Alerts
 from edge_agent.config.site import ActionConfig
+from edge_agent.durations import LONGEST_HOLD_NS
 from edge_agent.lane_state import FULL, LaneState
 from edge_agent.plan import Plan, RulePlan
 from edge_agent.rules.machine import Outcome, Phase, Transition
@@ -44,12 +45,13 @@ class Hold(msgspec.Struct, frozen=True):
         return self.since.mono_ns + self.for_ns
 
     def carried_over(self, now: Stamp) -> Hold:
-        """The same on the clock of this boot. Where nobody knows for how long the box was off, it is held for its
-        whole time again: somebody may have a hand in the machine."""
+        """The same on the clock of this boot, and no longer than a hold may be. Where nobody knows for how long the
+        box was off, it is held for its whole time again: somebody may have a hand in the machine."""
+        for_ns = min(self.for_ns, LONGEST_HOLD_NS)
         if now.boot == self.since.boot:
-            return self
-        gone_ns = min(self.since.age_ns(now) or 0, self.for_ns)
-        return msgspec.structs.replace(self, since=now, for_ns=self.for_ns - gone_ns)
+            return msgspec.structs.replace(self, for_ns=for_ns)
+        gone_ns = min(self.since.age_ns(now) or 0, for_ns)
+        return msgspec.structs.replace(self, since=now, for_ns=for_ns - gone_ns)
 
     def __str__(self) -> str:
         return f"held by {self.by}" + (f": {self.why}" if self.why else "")

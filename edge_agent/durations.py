@@ -15,6 +15,8 @@ _READINGS = re.compile(r"([0-9]{1,15}) readings?")
 
 MAX_DURATION_NS = 366 * _UNIT_NS["d"]
 MAX_READINGS = 100_000
+LONGEST_HOLD_NS = 7 * _UNIT_NS["d"]
+"""Of a person on a rule."""
 
 _DURATION_HINT = 'write a whole number and one unit, such as "500ms", "10s", "5m", "2h" or "1d"'
 _WINDOW_HINT = 'write a duration such as "30s" or "5m", or a count such as "20 readings"'
@@ -40,14 +42,15 @@ class Window:
         return format_duration(self.ns) if self.ns else f"{self.readings} readings"
 
 
-def parse_duration(text: str) -> int:
-    """Nanoseconds, from 0 to 366 days. Raises DurationError for anything but one number and one unit."""
+def parse_duration(text: str, longest_ns: int = MAX_DURATION_NS) -> int:
+    """Nanoseconds, from 0 to `longest_ns`. Raises DurationError for anything but one number and one unit."""
     match = _DURATION.fullmatch(text)
+    hint = f"{_DURATION_HINT}, at most {format_duration(longest_ns)}"
     if match is None:
-        raise DurationError(f"{_shown(text)} is not a duration", _DURATION_HINT)
+        raise DurationError(f"{_shown(text)} is not a duration", hint)
     duration_ns = int(match[1]) * _UNIT_NS[match[2]]
-    if duration_ns > MAX_DURATION_NS:
-        raise DurationError(f"{_shown(text)} is too long", "366d is the longest duration")
+    if duration_ns > longest_ns:
+        raise DurationError(f"{_shown(text)} is too long", hint)
     return duration_ns
 
 

@@ -9,9 +9,6 @@ import click
 from edge_agent.cli import agent_socket, show
 from edge_agent.errors import ExitCode, Fatal
 
-_LONGEST_HOLD_S = 7 * 86_400
-"""As the agent has it: control.py."""
-
 
 @click.group("rule")
 def command() -> None:
@@ -36,15 +33,16 @@ def hold(rule: str, length: str, why: str, site: Path | None, socket: Path | Non
 
     Exit codes: 0 accepted; 1 refused; 2 wrong usage; 3 no agent answers.
     """
-    from edge_agent.durations import DurationError, parse_duration
+    from edge_agent.durations import LONGEST_HOLD_NS, DurationError, parse_duration
 
     try:
-        for_s = parse_duration(length) / 1e9
+        for_s = parse_duration(length, LONGEST_HOLD_NS) / 1e9
     except DurationError as e:
-        raise Fatal(f"--for: {e.message}", hint=e.hint, exit_code=ExitCode.CONFIGURATION) from e
-    if not 0 < for_s <= _LONGEST_HOLD_S:
-        hint = "more than 0 and at most 7d; a hold can be renewed before its end"
-        raise Fatal(f"--for {length}: out of range", hint=hint, exit_code=ExitCode.CONFIGURATION)
+        hint = f"{e.hint}; a hold can be renewed before its end"
+        raise Fatal(f"--for: {e.message}", hint=hint, exit_code=ExitCode.CONFIGURATION) from e
+    if not for_s:
+        hint = "more than 0 and at most 7d"
+        raise Fatal(f"--for {length}: holds nothing", hint=hint, exit_code=ExitCode.CONFIGURATION)
     said = f"{rule} is held for {show.age(for_s)}: it decides on, but neither acts nor alerts"
     agent_socket.tell_agent(site, socket, "hold", {"rule": rule, "for_s": for_s, "why": why}, said, as_json)
 

@@ -11,6 +11,7 @@ from e2e.harness import RunningAgent
 
 from cli.command import SITE, Done, edge_agent
 from cli.test_status import AS_NOBODY, as_nobody
+from edge_agent.api import Refusal, ask
 
 LATCHING = SITE.replace("motor.speed > 1000", "motor.temp < 60")
 """`fast` is raised while the motor is cold, and latched once it is hot."""
@@ -53,6 +54,12 @@ def test_ack_shows_in_status_and_the_alert_stays(agent: RunningAgent) -> None:
 def test_reset_clears_a_latched_rule(agent: RunningAgent) -> None:
     assert tell(agent, "rule", "reset", "fast").code == 0
     agent.wait_for(lambda s: s["rules"]["fast"] == "normal", 5, "the reset")
+
+
+@pytest.mark.parametrize("for_s", [1e30, 10**30, 604_801, 0, -1, True, "600"])
+def test_hold_that_no_timer_takes_is_refused_with_the_longest(agent: RunningAgent, for_s: object) -> None:
+    with pytest.raises(Refusal, match="for_s is a number of seconds up to 604800"):
+        ask(agent.folder / "run" / "agent.sock", "hold", {"rule": "hot", "for_s": for_s})
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def test_49_to_54_what_is_not_in_order_is_refused_by_its_code_and_changes_nothin
         9: ("malformed", _sealed(text_of(9).replace(b'"gw": "gw1"', b'"gw": "gw1", "gw": "gw1"'))),
         10: ("malformed", _sealed(text_of(10).replace(b'"for_s": 600', b'"for_s": 1e999'))),
         11: ("malformed", _sealed(text_of(11).replace(b'"for_s": 600', b'"for_s": 18446744073709551616'))),
+        19: ("bad_args", _sealed(text_of(19).replace(b'"for_s": 600', b'"for_s": 1e30'))),
     }
     with running(tmp_path) as (agent, peer):
         for n, (code, body) in bad.items():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edge_agent.config.site import RuleConfig, SignalConfig
 from edge_agent.decisions import Remembered
+from edge_agent.durations import LONGEST_HOLD_NS
 from edge_agent.engine import Engine
 from edge_agent.plan import make_plan
 from edge_agent.rules.values import UNKNOWN
@@ -340,6 +341,19 @@ def test_hold_survives_a_restart_and_ends_when_it_would_have() -> None:
         "held", ("held by ann: cleaning, since before a restart",),
     )  # fmt: skip
     assert [a.value for a in of(Act, run(after, tick(12)))] == [0], "at its end, what still stands is done"
+
+
+@pytest.mark.parametrize("boot", ["", "another boot"])
+def test_restored_hold_is_no_longer_than_a_hold_may_be(boot: str) -> None:
+    machine = engine(OVERHEAT)
+    run(machine, tick(0), HELD)
+    before = machine.remember()
+    endless = msgspec.structs.replace(before.holds["overheat"], for_ns=2**63 - 1)
+    after = again(msgspec.structs.replace(before, holds={"overheat": endless}))
+    now = Stamp(at(2).mono_ns, at(2).wall_ns, ClockQuality.SYNCED, boot or at(2).boot)
+    after.handle(Tick(now))
+    assert after.holds()["overheat"].until_ns <= now.mono_ns + LONGEST_HOLD_NS
+    assert after.next_deadline() <= now.mono_ns + LONGEST_HOLD_NS
 
 
 @pytest.mark.parametrize(
