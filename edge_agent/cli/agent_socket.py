@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_agent.cli import show
 from edge_agent.cli.whereabouts import whereabouts
 from edge_agent.errors import EdgeError, ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 site_argument = click.argument("site", type=show.PATH, required=False)
 socket_option = click.option(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_agent.cli import show
 from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import EdgeError, ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group("command")
@@ -70,6 +70,8 @@ def sign(
 
     Exit codes: 0 signed; 2 wrong usage, or a key that cannot be used.
     """
+    import secrets
+
     from edge_agent.contract import topics
     from edge_agent.contract.messages import Cmd
     from edge_agent.contract.ulid import new_ulid
@@ -101,6 +103,8 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _without_signature(cmd: Any) -> bytes:
+    import json
+
     import msgspec
 
     document = json.loads(msgspec.json.encode(cmd))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from edge_agent.cli import show
@@ -21,6 +19,8 @@ def schema(as_json: bool) -> None:
 
     Editors complete and check site files with it. Exit code 0.
     """
+    import json
+
     from edge_agent.config.schema import site_schema
     from edge_agent.drivers import DriverConfigs
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode, Fatal, Retryable
 
 if TYPE_CHECKING:
+
     from edge_agent.fleet.database import DatabaseSettings
 
 _database_option: Callable[[Any], Any] = click.option(
@@ -137,6 +137,8 @@ def _check_secret(option: str, reference: str | None) -> None:
 
 
 def _check_readable(option: str, file: str | None) -> None:
+    from pathlib import Path
+
     try:
         if file is not None:
             Path(file).open("rb").close()

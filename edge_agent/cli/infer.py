@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,8 @@ from edge_agent.cli.page import Line, Section, laid_out
 from edge_agent.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.inference.package import Package
 
 _SHOWN_BOXES = 20
@@ -20,7 +21,7 @@ _SHOWN_BOXES = 20
 
 @click.command("infer")
 @click.argument("package", type=show.PATH)
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=show.FILE)
 @click.option("--runs", type=click.IntRange(1, 10_000), default=5, show_default=True, help="For the timing.")
 @click.option("--columns", default="", help="Of a table: its columns for the channels, such as temp,load.")
 @click.option("--threads", type=click.IntRange(1, 64), help="Default: what the manifest says.")
@@ -93,6 +94,8 @@ def _page(document: dict[str, Any], package: Package) -> list[Section]:
 
 
 def _verdict(document: dict[str, Any], name: str, version: str) -> str:
+    from pathlib import Path
+
     said = f"{name} {version} on {Path(document['file']).name}"
     return f"{said}: {document['error']}" if document["error"] else said
 

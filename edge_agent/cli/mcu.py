@@ -6,8 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,11 +14,14 @@ from edge_agent.cli import show
 from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _SITE = "/etc/edge-agent/site.toml"
 _NICE = 10
 
 _site = click.option(
-    "--site", type=show.PATH, default=Path(_SITE), show_default=True, help="The site file with the [[mcu]] tables."
+    "--site", type=show.PATH, default=_SITE, show_default=True, help="The site file with the [[mcu]] tables."
 )
 _port = click.option("--port", help="Look at this port, without a site file.")
 _baud = click.option("--baud", type=click.IntRange(50, 4_000_000), default=115_200, help="Of --port.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -14,6 +13,8 @@ from edge_agent.cli import show
 from edge_agent.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.assembly import Assembly
 
 
@@ -30,7 +31,7 @@ class Comparison(NamedTuple):
 
 
 @click.command("replay")
-@click.argument("log", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("log", type=show.FILE)
 @click.option("--site", type=show.PATH, required=True, help="The site file it was recorded with.")
 @click.option("--verify", is_flag=True, help="Compare with the decisions recorded beside LOG; print the verdict.")
 @click.option("--force", is_flag=True, help="Also where the site file has changed since, or the log is cut off.")

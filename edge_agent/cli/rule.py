@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_agent.cli import agent_socket, show
 from edge_agent.errors import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group("rule")

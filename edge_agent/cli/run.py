@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_agent.cli import show
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("run")
@@ -21,12 +24,14 @@ def command(site: Path, record: Path | None, end_with_input: bool, style: str) -
     Exit codes: 0 it was asked to stop; 1 it could not go on; 2 the site file cannot run; 70 a bug: the state is on
     disk, and a restart goes on from it.
     """
-    from edge_agent.agent import Agent
     from edge_agent.assembly import assemble
     from edge_agent.cli.log import set_up_log
 
     set_up_log(style)
     assembly = assemble(site)
+    # the whole agent takes longer to load than a wrong site file to refuse
+    from edge_agent.agent import Agent
+
     for warning in assembly.warnings:
         logging.getLogger("edge_agent").warning("%s", warning)
     Agent(assembly, record=record, end_with_input=end_with_input).run()

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path, readable=False)
+
+class _Path(click.Path):
+    """As click has it, a pathlib.Path in the end; `--help` needs none."""
+
+    def coerce_path_result(self, value: Any) -> Any:
+        from pathlib import Path
+
+        return Path(value)
+
+
+PATH = _Path(readable=False)
 """A path as it is given: who opens it says what is wrong with it, and what to do."""
+FILE = _Path(exists=True, dir_okay=False)
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 _WIDEST = 100
@@ -23,6 +31,8 @@ _COLOURS = {"good": "green", "bad": "red", "odd": "yellow"}
 
 def echo_json(document: object) -> None:
     """Builtin types only; in ASCII, so that it passes every pipe and steers no terminal."""
+    import json
+
     click.echo(json.dumps(document))
 
 
@@ -33,6 +43,8 @@ def safe(text: object) -> str:
 
 def width() -> int:
     """Columns to print in: the terminal's, or COLUMNS, 80 where there is neither."""
+    import shutil
+
     return min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
 
 

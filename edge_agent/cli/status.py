@@ -6,18 +6,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from edge_agent import __version__
 from edge_agent.cli import agent_socket, show
-from edge_agent.cli.page import Line, Section, laid_out
-from edge_agent.cli.status_live import live_page
-from edge_agent.cli.status_stored import stored_page
 from edge_agent.cli.whereabouts import Whereabouts, whereabouts
 from edge_agent.errors import ExitCode, Fatal, Retryable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_agent.cli.page import Section
 
 _RECENT = 50
 
@@ -58,6 +59,8 @@ def command(
 
 def look(where: Whereabouts) -> Seen:
     """Asks the agent, else reads the database."""
+    from edge_agent.cli.status_live import live_page
+
     try:
         status = agent_socket.ask_agent(where.socket, "status")
     except agent_socket.NoAnswer as e:
@@ -73,6 +76,8 @@ def look(where: Whereabouts) -> Seen:
 def _look_at_store(where: Whereabouts, why: agent_socket.NoAnswer) -> Seen:
     import msgspec
 
+    from edge_agent.cli.page import Line, Section
+    from edge_agent.cli.status_stored import stored_page
     from edge_agent.store.reader import view_store
 
     document = {"agent": "down", "ok": False, "reason": why.message, "hint": why.hint}
@@ -94,6 +99,8 @@ def _print(seen: Seen, as_json: bool) -> None:
 
 
 def _rows(seen: Seen) -> list[str]:
+    from edge_agent.cli.page import laid_out
+
     return laid_out(seen.page, show.width(), colour=show.in_colour())
 
 

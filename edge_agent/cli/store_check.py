@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,8 @@ from edge_agent.cli.page import Line, Section, laid_out
 from edge_agent.errors import ExitCode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.store.checking import Checked, Finding
 
 _SHOWN = 20

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_agent.cli import agent_socket, progress, show, store_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("compact")

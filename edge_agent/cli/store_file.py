@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_agent.cli import show
 from edge_agent.cli.whereabouts import whereabouts
 from edge_agent.errors import ExitCode, Fatal, Retryable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 data_dir_option: Callable[[Any], Any] = click.option(
     "--data-dir", type=show.PATH, help="Where the data is; default: as SITE says."

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_agent.cli import beside, progress, show, store_file
 from edge_agent.errors import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("salvage")

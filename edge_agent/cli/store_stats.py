@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,8 @@ from edge_agent.cli import agent_socket, progress, show, store_file
 from edge_agent.cli.page import Line, Section, laid_out
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.store.reader import PriorityView
     from edge_agent.store.statistics import Statistics
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.errors import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN_DIR = "/run/edge-agent"
 DATA_DIR = "/var/lib/edge-agent"
@@ -22,6 +23,8 @@ def whereabouts(site: Path | None, socket: Path | None, data_dir: Path | None) -
 
     Of SITE only `[agent]` is looked at: a file that the agent would refuse still tells where it is. Raises Fatal.
     """
+    from pathlib import Path
+
     agent = _agent_table(site) if site else {}
     run_dir = agent.get("run_dir", RUN_DIR)
     data = data_dir or agent.get("data_dir", DATA_DIR)
@@ -31,6 +34,8 @@ def whereabouts(site: Path | None, socket: Path | None, data_dir: Path | None) -
 
 
 def _agent_table(site: Path) -> dict[str, object]:
+    import tomllib
+
     try:
         agent = tomllib.loads(site.read_text(encoding="utf-8")).get("agent", {})
     except OSError as e:

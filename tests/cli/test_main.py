@@ -49,14 +49,18 @@ def test_every_command_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("words", [(), *LEAVES], ids=" ".join)
 def test_help_fits_80_columns_and_imports_nothing_but_the_command_line(words: tuple[str, ...]) -> None:
-    code = "import sys; from edge_agent.cli.main import cli\ntry: cli(sys.argv[1:])\nfinally: print(*sys.modules)"
+    code = (
+        "import sys; before = set(sys.modules)\nfrom edge_agent.cli.main import cli\n"
+        "try: cli(sys.argv[1:])\nfinally: print(*sys.modules.keys() - before)"
+    )
     call = [sys.executable, "-c", code, *words, "--help"]
     done = subprocess.run(call, capture_output=True, text=True, env=environment(), check=False)
     *page, imported = done.stdout.splitlines()
     assert 0 < max(map(len, page)) <= 80
     modules = set(imported.split())
     assert {"click", "edge_agent.cli.main"} <= modules
-    assert not modules & {"msgspec", "numpy", "cv2", "rich", "sqlite3", "edge_agent.types", "edge_agent.config.site"}
+    assert not modules & {"msgspec", "numpy", "cv2", "rich", "sqlite3", "json", "pathlib", "tomllib"}
+    assert not modules & {"edge_agent.types", "edge_agent.config.site"}
 
 
 @pytest.mark.parametrize("words", [(), ("status",)], ids=["edge-agent", "status"])
@@ -89,6 +93,17 @@ def test_wrong_usage_is_exit_code_2_said_within_a_second(arguments: tuple[str, .
     assert done.cpu_s < 1.0
     assert done.err or "problem" in done.out or "error" in done.out
     assert "Traceback" not in done.err
+
+
+def test_site_file_that_cannot_run_is_refused_before_the_agent_is_loaded() -> None:
+    code = "import sys; from edge_agent.cli.main import run\nrun(['run', 'not/there.toml']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
+    )  # fmt: skip
+    assert "does not exist" in done.stderr
+    modules = set(done.stdout.split())
+    assert "edge_agent.assembly" in modules
+    assert not modules & {"edge_agent.agent", "edge_agent.store.writer", "paho", "serial"}
 
 
 def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -103,10 +104,19 @@ YAML_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &
 
 
 def test_row_4_yaml_alias_bomb_is_a_syntax_error_since_there_is_no_yaml_importer(tmp_path):
-    problems = refused(write(tmp_path, YAML_BOMB))
+    path = write(tmp_path, YAML_BOMB)
+    problems = refused(path)
     assert [problem.line for problem in problems] == [1, 2, 3]
     assert "this looks like YAML" in problems[0].hint
-    loaded = {name.split(".")[0] for name in sys.modules}
+    # an interpreter of its own: other tests may have loaded anything here
+    asked = (
+        "import sys; from edge_agent.cli.main import run\n"
+        "try: run(['check', sys.argv[1]])\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked, path], capture_output=True, text=True, check=False)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "this looks like YAML" in done.stdout
+    assert {"edge_agent", "tomllib"} <= loaded
     assert not loaded & {"yaml", "ruamel", "strictyaml"}
 
 
