@@ -171,8 +171,9 @@ class Engine:
             self._row(rows, stream, seq, reading)
 
     def _field(self, field: _Field, mono_ns: int, value: Any) -> None:
+        """What was stale when it came, a device's backlog, decides nothing; windows have it."""
         slot = field.plan.slot
-        if mono_ns >= field.last_ns:
+        if mono_ns >= field.last_ns and mono_ns + field.plan.stale_ns > self._signals.now_ns:
             field.last_ns = mono_ns
             if value is UNKNOWN:
                 self._signals.miss(slot, mono_ns)
@@ -205,7 +206,7 @@ class Engine:
         stream = self._stream(f"infer-{prediction.lane}")
         seq = stream.next_seq
         stream.next_seq = seq + 1
-        lane.take(prediction)
+        lane.take(prediction, self._now.mono_ns)
         self._out.append(RecordPrediction(seq, prediction, lane.trust))
         if prediction.answered:
             self._outputs(lane, prediction)
@@ -216,10 +217,13 @@ class Engine:
 
     def _outputs(self, lane: LaneState, prediction: Prediction) -> None:
         mono_ns = prediction.input_stamp.mono_ns
+        was_stale = mono_ns + lane.plan.spec.stale_ns <= self._now.mono_ns
         for name, slot in lane.plan.outputs.items():
             value = lane.admitted(name, prediction) if prediction.valid else UNKNOWN
             if value is UNKNOWN:
                 self._signals.miss(slot, mono_ns)
+            elif was_stale:
+                self._signals.late(slot, mono_ns, value)
             else:
                 self._signals.sample(slot, mono_ns, value)
 

@@ -46,13 +46,13 @@ class LaneState:
         if self.withdrawn:
             self.fresh = False
 
-    def take(self, prediction: Prediction) -> None:
+    def take(self, prediction: Prediction, now_ns: int) -> None:
         self.model = prediction.model
         self._invalid = 0 if prediction.valid else self._invalid + 1
-        if prediction.answered:
-            self.fresh = prediction.valid
         if prediction.valid:
             self.last_ns = max(self.last_ns, prediction.input_stamp.mono_ns)
+        if prediction.answered:
+            self.fresh = prediction.valid and self.stale_at() > now_ns
 
     def stale_at(self) -> int:
         return self.last_ns + self.plan.spec.stale_ns

@@ -302,6 +302,35 @@ def test_raised_and_latched_rules_their_alerts_and_acknowledgements_survive_a_re
     assert again.phases() == {"overheat": "normal", "latched": "latched"}
 
 
+def test_backlog_that_was_stale_when_it_came_clears_nothing_and_raises_nothing() -> None:
+    first = engine(OVERHEAT)
+    run(first, tick(0), reading(1, temp=95.0))
+    after = again(first.remember())
+    # a device held these back while the gateway was down
+    effects = run(after, tick(100), *(reading(k, temp=20.0) for k in range(60, 90)), reading(100, temp=95.0))
+    assert after.phases()["overheat"] == "raised"
+    assert [a.value for a in of(Act, effects)] == [0], "commanded again at the start, and nothing since"
+    assert len(of(Record, effects)) == 31
+    effects = run(after, reading(101, temp=20.0), reading(50, temp=95.0), reading(101.5, temp=20.0))
+    assert [a.value for a in of(Act, effects)] == [1], "what is fresh clears it, and no old heat raises it again"
+
+
+def test_windows_take_backlog_at_its_own_time() -> None:
+    mean = SignalConfig(name="motor.mean", of="motor.temp", fn="mean", window="60s")
+    machine = engine(RuleConfig(id="warm", when="motor.mean > 50", for_="0s"), signals=(mean,))
+    run(machine, tick(100), *(reading(k, temp=80.0) for k in range(60, 90)))
+    assert machine.phases() == {"warm": "raised"}
+
+
+def test_prediction_on_backlog_decides_nothing() -> None:
+    machine = engine(RuleConfig(id="wear", when="bearing.score > 0.8", otherwise="motor.temp > 90", for_="0s"))
+    stale = msgspec.structs.replace(prediction(90, 0.9), stamp=at(100))
+    effects = run(machine, tick(99), served(99), reading(99, temp=20.0), stale)
+    assert "raised" not in outcomes(effects)
+    assert not machine.lanes()["bearing"].fresh
+    assert len(of(RecordPrediction, effects)) == 1
+
+
 def test_what_a_rule_would_have_done_during_a_hold_is_done_at_its_end() -> None:
     machine = engine(OVERHEAT)
     hold = Command("hold", {"rule": "overheat", "for_s": 10, "why": "cleaning"}, "ann", at(1))
