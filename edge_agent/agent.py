@@ -152,9 +152,11 @@ class Agent:
 
     def _build_store(self) -> None:
         agent, store = self.site.agent, self.site.store
+        run_dir = Path(agent.run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         self.writer = open_store(
             Path(agent.data_dir) / "store", gateway=agent.gateway, quota_bytes=size_bytes(store.quota),
-            clock=self.clock,
+            clock=self.clock, witness=run_dir / "store.last",
         )  # fmt: skip
         options = Options(
             commit_interval_ns=parse_duration(store.commit_interval), row_limit_bytes=size_bytes(store.row_limit)
@@ -221,14 +223,12 @@ class Agent:
         )  # fmt: skip
 
     def _build_logs(self, before: Remembered) -> None:
-        run_dir = Path(self.site.agent.run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         head = partial(
             event_log.header, epoch=self.writer.epoch, boot=self.clock.boot, site_sha256=self.assembly.sha256,
             version=__version__, before=before,
         )  # fmt: skip
         size = self.site.agent.event_log_mb * 1_000_000
-        self._ring = event_log.Ring(run_dir / "events", head(whole=False), size)
+        self._ring = event_log.Ring(Path(self.site.agent.run_dir) / "events", head(whole=False), size)
         if self._record:
             self._record.begin(head(whole=True))
         self._sinks = [event_log.Tolerant(sink) for sink in (self._ring, self._record) if sink]

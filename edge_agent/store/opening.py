@@ -46,6 +46,7 @@ from edge_agent.store.inspection import why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.reserve import give_reserve, quota_on, take_reserve
+from edge_agent.store.witness import Witness
 from edge_agent.store.writer import Writer
 
 __all__ = ["DATABASE", "LOCK", "Opening", "asides", "open_store"]
@@ -67,8 +68,11 @@ def open_store(
     quota_bytes: int,
     clock: Clock,
     entropy: Entropy = secrets.token_bytes,
+    witness: Path | None = None,
 ) -> Writer:
     """The store in this directory, a new epoch begun and the one before closed, both on the disk.
+
+    `witness`: a file on a tmpfs that is told where the streams stand, and is asked for that at the next start.
 
     Where the disk refuses now, it is not open: `Writer.offline` says why, and `Writer.reopen` tries again. Raises
     Fatal for what a person has to settle (newer schema, strange file, another agent, quota too small), and Retryable
@@ -79,7 +83,7 @@ def open_store(
             f"store.quota of {quota_bytes} bytes is too small", hint=f"give it at least {MIN_QUOTA_BYTES} bytes"
         )
     limits = Limits(quota_on(directory, quota_bytes, MIN_QUOTA_BYTES))
-    opening = Opening(directory, limits, clock, entropy)
+    opening = Opening(directory, limits, clock, entropy, Witness(witness))
     epoch = new_ulid(clock.now().wall_ns, entropy)
     writer = Writer(directory / DATABASE, limits, encoder=RowEncoder(gateway, epoch), opening=opening)
     try:
@@ -94,7 +98,10 @@ def open_store(
 class Opening:
     """How a writer gets its file: at the start, and when the file turns out to be damaged."""
 
-    def __init__(self, directory: Path, limits: Limits, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, directory: Path, limits: Limits, clock: Clock, entropy: Entropy, witness: Witness
+    ) -> None:  # fmt: skip
+        self.witness = witness
         self._directory = directory
         self._path = directory / DATABASE
         self._identity_path = directory / IDENTITY
@@ -218,7 +225,7 @@ class Opening:
             writer.begin_epoch(now.boot, now.wall_ns // 1_000_000)
             closed = before.epoch or known
             if closed and closed != writer.epoch:
-                writer.close_epoch(closed, before.last, found)
+                writer.close_epoch(closed, self.witness.highest(closed, before.last), found)
             writer.commit([], GapSet())
         except BaseException:
             writer.abandon("the store could not be written at the start")

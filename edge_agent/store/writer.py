@@ -28,6 +28,7 @@ from edge_agent.store.retention import Retention
 from edge_agent.store.salvage import SavedRow
 from edge_agent.store.settled import Outgoing, Verdict
 from edge_agent.store.takeover import TAKEN, Piece, Taken
+from edge_agent.store.witness import Witness
 from edge_agent.unreadable import UNREADABLE
 
 _ROWS_PER_NOTE = 256
@@ -66,6 +67,9 @@ class Opening(Protocol):
 
     @property
     def jobs(self) -> tuple[Job, ...]: ...
+
+    @property
+    def witness(self) -> Witness: ...
 
     def begin(self, writer: Writer) -> None: ...
 
@@ -453,6 +457,8 @@ class Writer:
         assert attempt is not None
         committed = attempt.committed
         self._attempt = None
+        if attempt.last != self._last:
+            self._opening.witness.tell(self.epoch, attempt.last)
         self._last = attempt.last
         self.taken = attempt.taken
         self._cursors.update(committed.cursors)

@@ -66,6 +66,7 @@ def test_its_directories_are_the_defaults_of_the_site_file():
     unit = directives()
     assert f"/var/lib/{unit['StateDirectory'][0]}" == AgentConfig(gateway="gw").data_dir
     assert f"/run/{unit['RuntimeDirectory'][0]}" == AgentConfig(gateway="gw").run_dir
+    assert unit["RuntimeDirectoryPreserve"] == ["restart"], "what outlives a kill is there"
 
 
 def test_what_the_facts_say_the_agent_and_its_workers_need_is_left_to_them():

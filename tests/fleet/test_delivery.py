@@ -114,15 +114,19 @@ def _delete_behind_its_back(folder: Path) -> list[tuple[str, int, int]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("end", ["stopped", "killed"])
 def test_rows_deleted_from_the_outbox_behind_the_agents_back_are_found_the_last_of_an_epoch_included(
-    tmp_path: Path, cluster: Postgres, database: str
+    tmp_path: Path, cluster: Postgres, database: str, end: str
 ) -> None:
     held = Held(cluster, database)
     broker = Mosquitto(tmp_path, *BROKER)
     agent = RunningAgent(tmp_path, site_text(broker=broker.port, more=sources(2, None, 100)))
     agent.start()
     agent.wait_for(lambda s: s["store"]["commits"] >= 5, 30, "some rows")
-    assert agent.stop() == 0
+    if end == "stopped":
+        assert agent.stop() == 0
+    else:
+        agent.kill()
     lost = _delete_behind_its_back(tmp_path)
     with broker, RunningIngest(tmp_path, broker.port, cluster.url(database)) as ingest, agent:
         ingest.wait_for("shared in group")

@@ -17,9 +17,10 @@ MIN_QUOTA = 512 * 1024
 class Box:
     """`given` has, by (stream, epoch), the highest number that was committed or declared."""
 
-    def __init__(self, directory, quota_bytes=MIN_QUOTA, seed=0):
+    def __init__(self, directory, quota_bytes=MIN_QUOTA, seed=0, witness=None):
         self.directory = directory
         self.quota_bytes = quota_bytes
+        self.witness = witness
         self.clock = FakeClock()
         self.rng = random.Random(seed)
         self.given = {}
@@ -34,6 +35,7 @@ class Box:
             quota_bytes=self.quota_bytes,
             clock=self.clock,
             entropy=self.rng.randbytes,
+            witness=self.witness,
         )
         self.epoch = self.writer.epoch
         self.epochs.append(self.epoch)
@@ -47,8 +49,9 @@ class Box:
         self.close()
         self.open()
 
-    def crash(self):
-        """What is on the disk at this moment, without a clean end: database and -wal as they are."""
+    def crash(self, meanwhile=lambda directory: None):
+        """What is on the disk at this moment, without a clean end: database and -wal as they are. `meanwhile` gets
+        the directory before the next start."""
         kept = self.directory.with_name(self.directory.name + "-kept")
         kept.mkdir()
         for name in ("store.db", "store.db-wal", "store.id"):
@@ -57,6 +60,7 @@ class Box:
         self.close()
         shutil.rmtree(self.directory)
         kept.rename(self.directory)
+        meanwhile(self.directory)
         self.open()
 
     def number(self, stream):

@@ -16,7 +16,8 @@ from tests.store import effects
 def main(directory: Path, seed: int, quota_bytes: int, delivering: bool) -> None:
     rng = random.Random(seed)
     clock = SystemClock()
-    writer = open_store(directory, gateway="gw1", quota_bytes=quota_bytes, clock=clock)
+    witness = directory.with_name(directory.name + ".last")
+    writer = open_store(directory, gateway="gw1", quota_bytes=quota_bytes, clock=clock, witness=witness)
     body = StoreBody(
         writer,
         clock=clock,
