@@ -192,7 +192,8 @@ class Tick(msgspec.Struct, frozen=True, tag="tick"):
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
-    """A person or the backend asks something of the engine: `reset` a latched rule, `hold` it, `ack` an alert."""
+    """A person or the backend asks something of the engine: `reset` a latched rule, `hold` it, `ack` an alert;
+    or did what the log must show (`mcu_set`)."""
 
     name: str
     args: dict[str, Value]

@@ -9,17 +9,19 @@ its good end; the same change raises and clears the alert that the backend gets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from threading import Condition
 from typing import Any, Protocol
 
 import msgspec
 
+from edge_agent import mcu_history
 from edge_agent.api import Caller, Refusal, Verb
 from edge_agent.config.site import McuConfig, SiteConfig
 from edge_agent.errors import Rejected, Retryable
 from edge_agent.links.registry import Links
 from edge_agent.ports import Clock
-from edge_agent.types import Event, HealthChange
+from edge_agent.types import Command, Event, HealthChange, Value
 
 _TURN_S = 0.5
 _SILENT_NS = 10_000_000_000
@@ -58,7 +60,8 @@ class State(msgspec.Struct):
 
 
 class Updates:
-    """ports.Body that takes ports back from commands that fell silent, and carries out `mcu set`."""
+    """ports.Body that takes ports back from commands that fell silent, and carries out `mcu set`, which is a person's
+    act: the event log has it, and the history of the microcontrollers its beginning and its end."""
 
     name = "mcu"
 
@@ -75,7 +78,7 @@ class Updates:
         self._post = post
         # for all that follows, and for the states; what is found under it is acted on under it
         self._changed = Condition()
-        self._asked: list[tuple[int, str, str, Any]] = []
+        self._asked: list[tuple[int, str, str, Value, str]] = []
         self._results: dict[int, dict[str, Any] | None] = {}
         self._stopping = False
 
@@ -136,7 +139,24 @@ class Updates:
                     hint = f"edge-agent mcu info {name}, then flash again, confirm or rollback"
                     self._finish(name, "uncertain", f"the command that ran it fell silent in {state.stage}: {hint}")
 
-    def _carry_out(self, number: int, name: str, target: str, value: Any) -> dict[str, Any]:
+    def _carry_out(self, number: int, name: str, target: str, value: Value, by: str) -> dict[str, Any]:
+        """A disk that refuses the record is said: it must not keep a person from closing a valve."""
+        what = {"mcu": name, "do": "set", "target": target, "value": value}
+        off_record = self._recorded({**what, "end": "began"}, by)
+        result = self._set_output(number, name, target, value)
+        end = {"end": "done" if result["ok"] else "failed", "reason": result["reason"]}
+        off_record = self._recorded({**what, **end, "read_back": result.get("read_back")}, by) or off_record
+        return {**result, "off_record": off_record}
+
+    def _recorded(self, entry: dict[str, Any], by: str) -> str:
+        """Why it is not, or empty."""
+        try:
+            mcu_history.write(Path(self._site.agent.data_dir), entry, by)
+        except OSError as e:
+            return f"{e.filename}: {e.strerror}"
+        return ""
+
+    def _set_output(self, number: int, name: str, target: str, value: Value) -> dict[str, Any]:
         link = self._links.bridge(self.device_of(self._mcus[name]))
         try:
             end = link.command(-number, target, value, _SET_S)
@@ -242,9 +262,9 @@ class Updates:
         values = self._links.bridge(self.device_of(mcu)).values()
         return {name: {"value": value, "unit": unit} for name, (value, unit) in values.items()}
 
-    def _set(self, _caller: Caller, mcu: McuConfig, args: Mapping[str, Any]) -> object:
-        target, value = args.get("target"), args.get("value")
-        if not isinstance(target, str) or value is None:
+    def _set(self, caller: Caller, mcu: McuConfig, args: Mapping[str, Any]) -> object:
+        target, value, (by, _) = args.get("target"), args.get("value"), _who(caller, args)
+        if not isinstance(target, str) or not isinstance(value, bool | int | float | str):
             raise Refusal("bad_args", "mcu_set takes mcu, target and value")
         self._safe(mcu, self.device_of(mcu))
         with self._changed:
@@ -253,8 +273,10 @@ class Updates:
                 raise Refusal("busy", f"{waiting} sets are under way, and one takes up to {_SET_S:g} s: try again")
             number = max(self._results, default=0) + 1
             self._results[number] = None
-            self._asked.append((number, mcu.name, target, value))
+            self._asked.append((number, mcu.name, target, value, by))
             self._changed.notify_all()
+        done = {"mcu": mcu.name, "target": target, "value": value}
+        self._post([Command("mcu_set", done, by, self._clock.now())])
         return {"id": number}
 
     def _result(self, _caller: Caller, _mcu: McuConfig, args: Mapping[str, Any]) -> object:

@@ -91,6 +91,8 @@ def set_output(device: Device, target: str, text: str) -> dict[str, Any]:
         while True:
             result = agent_socket.ask_agent(device.socket, "mcu_set_result", {"mcu": device.name, "id": number})
             if not result.get("waiting"):
+                if result.get("off_record"):
+                    click.echo(f"not on record: {show.safe(result['off_record'])}", err=True)
                 return {"mcu": device.name, "target": target, "value": value, **result}
             if time.monotonic() > end_s:
                 return {"ok": False, **asked, "reason": "the agent does not carry it out", "hint": "try again"}

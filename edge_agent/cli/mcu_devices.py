@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_agent.cli import mcu_journal
+from edge_agent import mcu_history
 from edge_agent.config.load import load_site
 from edge_agent.config.site import McuConfig, SiteConfig, size_bytes
 from edge_agent.drivers import DriverConfigs
@@ -126,7 +126,7 @@ def listed(site: Path) -> dict[str, Any]:
 
 def _last(data_dir: Path | None) -> dict[str, dict[str, Any]]:
     try:
-        return mcu_journal.last(data_dir) if data_dir else {}
+        return mcu_history.last(data_dir) if data_dir else {}
     except OSError as e:
         hint = "who may read it? ask as root, or as the agent's user"
         raise Fatal(f"{e.filename or data_dir}: {e.strerror}", hint=hint, exit_code=ExitCode.FAILURE) from e

@@ -1,4 +1,4 @@
-"""`edge-agent mcu flash`: one device or several, with progress, journal and the agent told; confirm and rollback."""
+"""`edge-agent mcu flash`: one device or several, with progress, history and the agent told; confirm and rollback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from edge_agent.cli import mcu_journal, mcu_window, show
+from edge_agent import mcu_history
+from edge_agent.cli import mcu_window, show
 from edge_agent.cli.mcu_access import Lease, failure
 from edge_agent.cli.mcu_devices import Device
 from edge_agent.errors import ExitCode, Fatal
@@ -132,11 +133,11 @@ def _settled(device: Device, do: str, way: Callable[[Lease], flow.Outcome]) -> d
 
 
 def _note(device: Device, do: str, end: str, **facts: str) -> None:
-    """In the journal, which must not be the reason why a device stays half updated."""
+    """In the history, which must not be the reason why a device stays half updated."""
     try:
-        mcu_journal.write(device.data_dir, {"mcu": device.name, "do": do, "end": str(end), **facts})
+        mcu_history.write(device.data_dir, {"mcu": device.name, "do": do, "end": str(end), **facts})
     except OSError as e:
-        click.echo(f"not in the journal: {e.filename}: {e.strerror}", err=True)
+        click.echo(f"not on record: {e.filename}: {e.strerror}", err=True)
 
 
 class _Teller:

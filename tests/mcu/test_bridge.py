@@ -85,7 +85,11 @@ def test_watch_shows_live_values_and_set_reads_back(board) -> None:
     assert newest[0]["count"]["value"] < newest[-1]["count"]["value"]
     done = mcu("set", "valve", "42", "--site", agent.site, "--json")
     told = json.loads(done.stdout)
-    assert (done.returncode, told["ok"], told["read_back"]) == (0, True, 42)
+    assert (done.returncode, told["ok"], told["read_back"], told["off_record"]) == (0, True, 42, "")
+    kept = [json.loads(line) for line in (agent.folder / "data/mcu/history.jsonl").read_text().splitlines()]
+    assert [(k["do"], k["target"], k["value"], k["end"]) for k in kept] == [
+        ("set", "valve", 42, "began"), ("set", "valve", 42, "done"),
+    ]  # fmt: skip
     done = mcu("set", "valves", "42", "--site", agent.site)
     assert done.returncode == 1
     assert "has no such actuator; it has: " in done.stdout

@@ -43,14 +43,14 @@ def test_ping_and_info_say_what_the_device_is(press) -> None:
     assert "slot 0  1.0.0  active, confirmed" in mcu("info", *press[1]).stdout
 
 
-def test_flash_boots_on_trial_and_confirms_and_the_journal_says_who_and_what(press, keys: Keys, tmp_path) -> None:
+def test_flash_boots_on_trial_and_confirms_and_the_history_says_who_and_what(press, keys: Keys, tmp_path) -> None:
     done = mcu("flash", keys.image("1.1.0"), *press[1])
     assert done.returncode == 0, done.stderr
     assert "press: 1.0.0 -> 1.1.0, confirmed" in done.stdout
     assert "100 %" in done.stderr
     device = press[0].device
     assert (device.version, device.confirmed, device.boots) == ("1.1.0", True, 2)
-    began, ended = map(json.loads, (tmp_path / "data/mcu/journal.jsonl").read_text().splitlines())
+    began, ended = map(json.loads, (tmp_path / "data/mcu/history.jsonl").read_text().splitlines())
     assert (began["end"], ended["end"], ended["was"], ended["version"]) == ("began", "confirmed", "1.0.0", "1.1.0")
     assert ended["by"].startswith("uid ")
     assert json.loads(mcu("list", *press[1], "--json").stdout)["mcus"][0]["last"]["end"] == "confirmed"

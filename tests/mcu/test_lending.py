@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from edge_agent.api import Caller, Refusal
 from edge_agent.clock import FakeClock
 from edge_agent.config.site import AgentConfig, McuConfig, SiteConfig
+from edge_agent.types import Command
 from edge_agent.updates import Updates
 from tests.e2e.harness import wait_until
 
@@ -43,9 +46,10 @@ class Ports:
 class House:
     """Updates for the device press, as the control socket sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, data_dir: Path = Path("/proc/nowhere")) -> None:
         self.clock, self.ports = FakeClock(), Ports()
-        site = SiteConfig(agent=AgentConfig(gateway="gw1"), mcu=(McuConfig(name="press", port="/dev/press"),))
+        agent = AgentConfig(gateway="gw1", data_dir=str(data_dir))
+        site = SiteConfig(agent=agent, mcu=(McuConfig(name="press", port="/dev/press"),))
         rules = SimpleNamespace(phases=dict)
         self.told: list[object] = []
         self.updates = Updates(site, self.ports, rules, clock=self.clock, post=self.told.extend)
@@ -134,6 +138,31 @@ def test_sets_that_nobody_would_wait_for_are_refused_and_no_result_is_lost() -> 
             wait_until(lambda n=number: "ok" in house.ask("mcu_set_result", id=n), 20, "its end")
         with pytest.raises(Refusal, match="no such set"):
             house.ask("mcu_set_result", id=numbers[0])
+
+
+def carried_out(house: House, **args: object) -> dict[str, object]:
+    number = house.ask("mcu_set", **args)["id"]
+    house.ports.may_end.set()
+    return wait_until(lambda: "ok" in (r := house.ask("mcu_set_result", id=number)) and r, 20, "its end")
+
+
+def test_set_is_on_record_with_who_what_and_what_became_of_it(tmp_path: Path) -> None:
+    with House(tmp_path / "data") as house:
+        assert carried_out(house, target="valve", value=7)["off_record"] == ""
+        (act,) = [event for event in house.told if isinstance(event, Command)]
+    assert (act.name, act.by, act.args) == ("mcu_set", "uid 1000", {"mcu": "press", "target": "valve", "value": 7})
+    began, ended = map(json.loads, (tmp_path / "data/mcu/history.jsonl").read_text().splitlines())
+    assert (began["end"], ended["end"], ended["read_back"]) == ("began", "done", 7)
+    for line in (began, ended):
+        assert [line[k] for k in ("by", "mcu", "do", "target", "value")] == ["uid 1000", "press", "set", "valve", 7]
+        assert line["t"]
+
+
+def test_set_that_cannot_be_recorded_is_carried_out_and_says_so() -> None:
+    with House() as house:
+        result = carried_out(house, target="valve", value=7)
+    assert (result["ok"], house.ports.carried_out) == (True, ["valve"])
+    assert "/proc/nowhere" in str(result["off_record"])
 
 
 def test_sets_of_a_run_that_broke_are_not_carried_out_by_the_next() -> None:
