@@ -28,6 +28,7 @@ _GONE = (OSError, termios.error, TypeError, ValueError)
 _FIRST_PAUSE_NS = 50_000_000
 _LONGEST_PAUSE_NS = 2_000_000_000
 _IDENTITY_NS = 500_000_000
+_JUDGED_NS = 100_000_000
 _DENSE_BYTES_PER_S = 50_000
 """More than half of a line of 921,600 baud."""
 
@@ -126,8 +127,8 @@ class Link:
         self._pause_ns = _FIRST_PAUSE_NS
         self._open_ns = 0
         self._identity_ns = 0
-        self._read_ns = self._before_ns = 0
         self._busy = self._dense = False
+        self._judged_ns = self._taken = 0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -217,9 +218,7 @@ class Link:
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
         readable = len(ready) > (self._wake_read in ready)
-        if readable:
-            self._before_ns, self._read_ns = self._read_ns, self._now_ns()
-        self._busy = readable and self._read_ns - began_ns < 3e9 * self._coalesce_s
+        self._busy = readable and self._now_ns() - began_ns < 3e9 * self._coalesce_s
         return readable
 
     def _exchange(self, readable: bool) -> list[Event]:
@@ -230,9 +229,9 @@ class Link:
                 return events
             try:
                 if readable:
-                    data = port.read()
-                    self._dense = len(data) * 1e9 > _DENSE_BYTES_PER_S * (self._read_ns - self._before_ns)
-                    events += self.session.receive(data, self._now_ns())
+                    data, now_ns = port.read(), self._now_ns()
+                    self._judge_density(len(data), now_ns)
+                    events += self.session.receive(data, now_ns)
                 elif self._now_ns() >= self._identity_ns:
                     self._check_identity(port)
                 events += self.session.tick(self._now_ns())
@@ -241,6 +240,14 @@ class Link:
                 self._drop()
                 self._retry_later(error)
         return events
+
+    def _judge_density(self, size: int, now_ns: int) -> None:
+        """Over a while: packets that a busy machine hands over together are no line in continuous use."""
+        self._taken += size
+        span_ns = now_ns - self._judged_ns
+        if span_ns >= _JUDGED_NS:
+            self._dense = self._taken * 1e9 > _DENSE_BYTES_PER_S * span_ns
+            self._taken, self._judged_ns = 0, now_ns
 
     def _check_identity(self, port: Port) -> None:
         self._identity_ns = self._now_ns() + _IDENTITY_NS

@@ -93,6 +93,35 @@ def test_close_from_another_thread_ends_a_waiting_step(tmp_path):
     timer.join()
 
 
+def test_only_a_line_in_continuous_use_is_read_seldom(monkeypatch):
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    now_ms, pauses = 0, []
+    monkeypatch.setattr("firmware_bridge.link.time.sleep", pauses.append)
+    link = Link(os.ttyname(slave), 921_600, Session(1), now_ns=lambda: now_ms * 1_000_000)
+
+    def turns(count, ms, size):
+        nonlocal now_ms
+        for _ in range(count):
+            now_ms += ms
+            os.write(master, bytes(size))
+            link.step(1.0)
+
+    turns(100, 1, 30)
+    turns(1, 10, 30)
+    turns(1, 1, 270)  # the rest of what came while this machine was busy
+    turns(50, 1, 30)
+    assert set(pauses) == {0.001}
+    turns(50, 5, 460)
+    assert pauses[-1] == 0.005
+    turns(1, 1000, 30)
+    turns(50, 1, 30)
+    assert pauses[-1] == 0.001
+    link.release()
+    os.close(master)
+    os.close(slave)
+
+
 def test_streams_commands_and_logs_of_the_posix_example(site):
     owner, _, _ = site
     device = owner.ready().device
