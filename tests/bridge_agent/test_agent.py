@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -107,10 +108,6 @@ def test_commands_are_read_back_and_refusals_come_back_as_such(world):
     assert "retries" not in receipts(agent)
 
 
-def safe_state_alerts(status):
-    return [a for a in status.get("alerts", ()) if a["dedupe_key"] == "health/board.safe_state"]
-
-
 def test_a_host_killed_for_ten_seconds_finds_safe_actuators_and_commands_again(world):
     agent, panel, _, subscriber = world
     agent.start()
@@ -121,10 +118,10 @@ def test_a_host_killed_for_ten_seconds_finds_safe_actuators_and_commands_again(w
     agent.kill()
     time.sleep(10.0)
     agent.start()
-    status = agent.wait_for(lambda s: notes(s).get("safe_state") == "silence", 20, "the device tells")
-    assert notes(status)["safe_entries"] == 2
-    (alert,) = agent.wait_for(safe_state_alerts, 5, "an alert") and safe_state_alerts(agent.status())
-    silent_s = float(alert["text"].split("after ")[1].split(" s")[0])
+    agent.wait_for(lambda s: notes(s).get("safe_entries") == 2, 20, "the device tells")
+    # the rule that is still raised commands again at the start: that may end the safe state before a status shows it
+    alert = r"raised: board\.safe_state: .* cause silence, after (\S+) s"
+    silent_s = float(wait_until(lambda: re.search(alert, agent.tail()), 5, "an alert")[1])
     print(f"\nsafe after {silent_s} s of silence, by the device's clock")
     assert 1.0 <= silent_s < 1.1
     panel.send(b'{"valve":1}\n')
