@@ -49,6 +49,7 @@ def test_parts_of_the_digits_have_no_digit_in_common():
     assert sum(map(len, parts)) == len(set.union(*parts)) == 1797
 
 
+@pytest.mark.slow
 def test_heldout_figures_of_the_onnx_manifest_hold(unseen):
     _, labels, logits, _ = unseen
     manifest = load_package(ONNX).manifest
@@ -58,6 +59,7 @@ def test_heldout_figures_of_the_onnx_manifest_hold(unseen):
     assert measured["blanks_read"] == 0
 
 
+@pytest.mark.slow
 def test_heldout_figures_of_the_litert_manifest_hold(unseen):
     seen, labels, _, _ = unseen
     manifest = load_package(LITERT).manifest
@@ -65,12 +67,14 @@ def test_heldout_figures_of_the_litert_manifest_hold(unseen):
     assert measured == pytest.approx({name: manifest.heldout[name] for name in measured}, abs=0.002)
 
 
+@pytest.mark.slow
 def test_int8_says_what_float_says(unseen):
     _, labels, logits, floats = unseen
     assert (logits.argmax(axis=1) == floats.argmax(axis=1))[labels >= 0].mean() > 0.995
     assert np.abs(logits - floats).mean() < 0.03 * floats.std()
 
 
+@pytest.mark.slow
 def test_both_files_hold_the_same_numbers(unseen):
     seen, _, logits, _ = unseen
     some = slice(None, None, 20)

@@ -41,6 +41,7 @@ def test_manifest_takes_the_motors_fields_as_the_engine_collects_them(manifest):
     assert tuple(FIELDS) == CHANNELS
 
 
+@pytest.mark.slow
 def test_healthy_motors_seldom_alarm_and_sick_ones_do(manifest):
     threshold = manifest.output.threshold
     healthy = scores(PACKAGE / "model.onnx", lives(SOME), manifest)

@@ -86,6 +86,7 @@ def oracle(text, known):
         return UNKNOWN
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(
     bool_text | int_text | double_text | string_text,

@@ -274,8 +274,10 @@ def test_a_link_lost_while_waiting_for_the_answer_ends_the_wait(device):
     device.plug()
     links = Links()
     actuator = links.serial(settings(device))
-    threading.Timer(0.2, device.unplug).start()
+    pulled = threading.Timer(0.2, device.unplug)
+    pulled.start()
     start = time.monotonic()
     retryable(actuator.ask, SetCommand(set="relay", value=1, id=7), "none", 10.0)
     assert time.monotonic() - start < 2.0
+    pulled.join()
     actuator.close()
