@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
 from edge_agent.config.problems import KeyPath
 from edge_agent.config.statements import Spot, Statement
+
+_BLOCK = 4096
+"""Characters between two counts of the lines above: a file may have a million lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,12 @@ class Places:
     def __init__(self, text: str) -> None:
         self.twice: list[Twice] = []
         self._text = text
-        self._lines = array("L", [0])
+        newlines = (text.count("\n", at, at + _BLOCK) for at in range(0, len(text), _BLOCK))
+        self._above = array("L", accumulate(newlines, initial=0))
         self._spots: dict[KeyPath, Spot] = {}
         self._given: set[KeyPath] = set()
         self._lengths: dict[KeyPath, int] = {}
         self._table: KeyPath = ()
-        at = text.find("\n")
-        while at >= 0:
-            self._lines.append(at + 1)
-            at = text.find("\n", at + 1)
 
     def __contains__(self, path: KeyPath) -> bool:
         return path in self._spots
@@ -78,8 +78,9 @@ class Places:
 
     def at(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, from 1."""
-        line = bisect_right(self._lines, offset)
-        return line, offset - self._lines[line - 1] + 1
+        block = offset // _BLOCK
+        line = 1 + self._above[block] + self._text.count("\n", block * _BLOCK, offset)
+        return line, offset - self._text.rfind("\n", 0, offset)
 
     def enter(self, statement: Statement) -> KeyPath:
         """Takes in the next statement of the text; the path that it defines."""

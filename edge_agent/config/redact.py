@@ -10,7 +10,8 @@ _SECRET_KEY = re.compile(
     r"(?:^|[_.-])(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api_?key|access_?key|private_?key|credentials?)$",
     re.IGNORECASE,
 )
-_USERINFO = re.compile(r"([a-z][a-z0-9+.-]{0,31}://[^\s/:@]{0,128}):([^\s/@]{1,256})@", re.IGNORECASE)
+# begins with what is rare in a text, so that a long one is searched as fast as it is read
+_USERINFO = re.compile(r"(://[^\s/:@]{0,128}):([^\s/@]{1,256})@")
 _ASSIGNED = re.compile(
     r"((?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api_?key|access_?key|private_?key)\s{0,3}[=:]\s{0,3})([^\s&;,\"']{1,256})",
     re.IGNORECASE,

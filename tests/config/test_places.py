@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from config.sites import GOOD
 from config.toml_writer import documents
 from edge_agent.config.document import parse_document
+from edge_agent.config.places import Places
 from edge_agent.config.site_file import Unreadable, read_site_file
 from edge_agent.config.statements import MAX_DEPTH, MAX_PARTS, MAX_THINGS
 
@@ -135,3 +136,13 @@ def test_carriage_returns_do_not_move_a_line(tmp_path):
     path.write_bytes(b"[a]\rb = 1\n")
     with pytest.raises(Unreadable, match=r"U\+000D"):
         read_site_file(path)
+
+
+def test_line_and_column_of_any_offset_of_a_long_text():
+    text = "".join("x" * (i % 97) + "\n" for i in range(300))
+    places = Places(text)
+    offsets = [*range(0, len(text), 13), len(text)]
+    assert len(text) > 12_000
+    assert [places.at(o) for o in offsets] == [
+        (text.count("\n", 0, o) + 1, len(text[:o].rpartition("\n")[2]) + 1) for o in offsets
+    ]
