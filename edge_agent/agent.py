@@ -48,6 +48,7 @@ from edge_agent.narrator import Narrator
 from edge_agent.ports import Clock, FieldSpec
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
+from edge_agent.starts import LIVED_S, Starts
 from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import Options, StoreBody
 from edge_agent.store.opening import open_store
@@ -121,6 +122,7 @@ class Agent:
         for name, fields in self.assembly.fields.items():
             self._source_of |= {path.rpartition(".")[0]: name for path in fields if "." in path}
         self._build_store()
+        self.starts = Starts(Path(self.site.agent.data_dir) / "starts.json", self.clock)
         report = self.supervisor.report
         self._memory = Memory(Path(self.site.agent.data_dir) / "rules.json", partial(report, "memory", alert=True))
         before = self._memory.read()
@@ -187,11 +189,14 @@ class Agent:
         )  # fmt: skip
         views = self._views(model.input) if isinstance(model.input, str) else ()
         view = _view(package)
-        return Lane(
+        lane = Lane(
             model.name, package, options, worker=worker, clock=self._time(),
             post=self.inbox.feed(f"lane:{model.name}", limit=1_000_000).offer,
             counters=self.health.part(f"lane:{model.name}"), view_index=views.index(view) if view else 0,
         )  # fmt: skip
+        if self.starts.safe_mode:
+            lane.stand_down(LIVED_S, "safe mode")
+        return lane
 
     def _views(self, camera: str) -> tuple[ImageView, ...]:
         """What all lanes of a camera ask of it, each view once."""
@@ -261,6 +266,7 @@ class Agent:
             self._stop()
         if self.supervisor.fatal:
             raise self.supervisor.fatal
+        self.starts.close()
 
     def _interrupt(self) -> None:
         self._interrupted = True
@@ -287,11 +293,14 @@ class Agent:
         if self.writer.found not in ("", "missing"):
             self.health.part("store").note("set_aside", self.writer.found)
             log.warning("the database could not be used (%s): it was moved aside, a new one begun", self.writer.found)
+        if self.starts.safe_mode:
+            log.warning("safe mode: %s", self.starts.safe_mode)
         notify_systemd("READY=1")
 
     def _on_turn(self) -> None:
         now = time.monotonic()
         self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
+        self.starts.turn(partial(self.supervisor.report, "safe_mode", alert=True))
         self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + HEALTH_PERIOD_S
@@ -363,6 +372,7 @@ class Agent:
         commanded = self.commands.handled()
         self._memory.write(self.engine.remember())
         self.commands.kept(commanded)
+        self.starts.keep()
         self.timekeeper.keep(partial(self.supervisor.report, "memory.clock", alert=True))
         if self._incident_asked.is_set():
             self._incident_asked.clear()

@@ -22,6 +22,7 @@ from edge_agent.inference.lane import Lane
 from edge_agent.lane_state import FULL
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
+from edge_agent.starts import Starts
 from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import StoreBody
 from edge_agent.store.writer import Committed, Writer
@@ -56,6 +57,7 @@ class Observed(Protocol):
     backlog: Backlog
     flash: FlashMeter
     timekeeper: Timekeeper
+    starts: Starts
     updates: Updates
 
 
@@ -160,6 +162,7 @@ class Control:
             "clock": "synced" if now.quality is ClockQuality.SYNCED else "guessed",
             "time": agent.timekeeper.to_dict(),
             "rung": agent.engine.rung,
+            "safe_mode": agent.starts.safe_mode,
             "rules": agent.engine.phases(),
             "holds": {rule: _hold(hold, now.mono_ns) for rule, hold in agent.engine.holds().items()},
             "alerts": alerts,

@@ -41,7 +41,8 @@ def _summary(status: Document) -> str:
     alerts = status["alerts"]
     raised = f"{counted(len(alerts), 'alert')} raised" if alerts else "no alerts"
     wrong = counted(len(status["trouble"]), "thing is wrong", "things are wrong")
-    return f"{'all parts work' if status['ok'] else wrong}, rung {status['rung']}, {raised}"
+    safe = "SAFE MODE, " if status["safe_mode"] else ""
+    return f"{safe}{'all parts work' if status['ok'] else wrong}, rung {status['rung']}, {raised}"
 
 
 def _agent(status: Document) -> Iterator[Line]:

@@ -48,6 +48,11 @@ class Breaker:
         self.retry_ns = now_ns + min(_FIRST_NS << (self._in_a_row - 1), _MOST_NS)
         return False
 
+    def open_for(self, now_ns: int, wait_ns: int) -> None:
+        """Without a failure: no try for so long."""
+        self.state = "open"
+        self.retry_ns = now_ns + wait_ns
+
     def succeeded(self) -> bool:
         """Notes a success; True when it closed the breaker."""
         self._in_a_row = 0

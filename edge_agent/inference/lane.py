@@ -78,7 +78,7 @@ class Lane:
         """The next input, sent while its forerunner was inferred: the worker need not wait for it."""
         self._pace = FramePace(options.max_rate_hz)
         self._stopping = threading.Event()
-        self._trust = ""
+        self._trust = self._stood_down = ""
         self._rehearsed = False
         self._number = 0
         self._owed = 0
@@ -110,11 +110,19 @@ class Lane:
         """Any thread: until everything submitted was answered or given up, and that was posted."""
         return self._inputs.wait_idle(timeout_s)
 
+    def stand_down(self, for_s: float, reason: str) -> None:
+        """Before `run`: no worker for so long; then the next input decides, as after any open breaker."""
+        self._stood_down = reason
+        self._breaker.open_for(self._mono_ns(), round(for_s * 1e9))
+        self._counters.note("state", f"left out: {reason}")
+
     def stop(self) -> None:
         self._stopping.set()
         self._inputs.close()
 
     def run(self) -> None:
+        if self._stood_down:
+            self._move("unavailable", self._stood_down)
         try:
             while not self._stopping.is_set():
                 self._turn()

@@ -19,6 +19,7 @@ TROUBLE: dict[str, Any] = {
     "uptime_s": 10_900.4,
     "clock": "guessed",
     "rung": "rules-only",
+    "safe_mode": "",
     "rules": {"hot": "raised", "worn": "unknown", "slow": "normal", "fast": "normal", "jam": "latched"},
     "holds": {"slow": {"by": "uid 1000", "why": "belt is off", "left_s": 1790.0}},
     "alerts": [
@@ -76,6 +77,7 @@ HEALTHY: dict[str, Any] = {
     "trouble": [],
     "clock": "synced",
     "rung": "full",
+    "safe_mode": "",
     "rules": {"hot": "normal"},
     "holds": {},
     "alerts": [],

@@ -376,6 +376,19 @@ def test_worker_reports_to_nobody_and_writes_nothing_at_home(
     assert list(home.rglob("*")) == []
 
 
+def test_lane_that_stands_down_starts_no_worker_and_comes_back_by_itself(plain: Path) -> None:
+    rig = LaneRig(plain)
+    rig.lane.stand_down(1.0, "safe mode")
+    with rig:
+        rig.wait_trust("unavailable")
+        rig.window(1, 2, 3, 4)
+        rig.wait(lambda: rig.lost == 1)
+        assert (rig.reason, rig.pids, rig.predictions) == ("safe mode", set(), [])
+        rig.wait(lambda: bool(rig.worker.pid))
+        assert rig.ask(1, 2, 3, 4).valid
+        rig.wait_trust("trusted")
+
+
 def test_lane_that_waits_keeps_its_progress_fresh(tmp_path: Path) -> None:
     package = plain_package(tmp_path, onnx_bytes.endless(above=100), deadline_ms=3000)
     with LaneRig(package) as rig:

@@ -1,0 +1,84 @@
+"""Starts that came to no good end, and the safe mode that follows too many of them. No clock has to be right.
+
+A start is in the file before a model runs, and struck off by a clean stop, or when the agent has lived for `LIVED_S`.
+Within one boot those older than `LIVED_S` do not count; what came before a power cut counts until it is struck off.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.ports import Clock
+from edge_agent.store.identity import replace_file
+from edge_agent.unreadable import UNREADABLE
+
+log = logging.getLogger("edge_agent")
+
+LIVED_S = 600.0
+_TOO_MANY = 5
+
+
+class _Start(msgspec.Struct, frozen=True):
+    boot: str
+    mono_ms: int
+
+
+class Starts:
+    """`turn` and `close` from the main thread, `keep` from the store's, which alone may wait for the disk."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """This start is on the disk when it returns, where the disk takes it."""
+        self.safe_mode = ""
+        """Why models are left out; empty while they are not."""
+        self._path = path
+        self._clock = clock
+        now = clock.now()
+        self._began_ns = now.mono_ns
+        self._lived = self._struck = False
+        mono_ms = now.mono_ns // 1_000_000
+        recent = [s for s in _read(path) if s.boot != now.boot or mono_ms - s.mono_ms < LIVED_S * 1e3][-_TOO_MANY:]
+        if len(recent) == _TOO_MANY:
+            self.safe_mode = (
+                f"{_TOO_MANY} starts in a row ended badly, the log has why: models are left out for"
+                f" {LIVED_S / 60:g} minutes, or until systemctl restart edge-agent"
+            )
+        self._write([*recent, _Start(now.boot, mono_ms)])
+
+    def turn(self, report: Callable[[bool, str], None]) -> None:
+        """Tells of the safe mode, and of its end."""
+        if not self._lived and self._clock.mono_ns() - self._began_ns >= LIVED_S * 1e9:
+            self._lived = True
+            if self.safe_mode:
+                self.safe_mode = ""
+                report(True, "")
+        if self.safe_mode:
+            report(False, self.safe_mode)
+
+    def keep(self) -> None:
+        """Strikes off what has lived."""
+        if self._lived and not self._struck:
+            self._struck = self._write([])
+
+    def close(self) -> None:
+        """The stop is a clean one."""
+        self._write([])
+
+    def _write(self, starts: list[_Start]) -> bool:
+        try:
+            replace_file(self._path, msgspec.json.encode(starts))
+        except OSError as e:
+            log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, e.strerror)
+            return False
+        return True
+
+
+def _read(path: Path) -> list[_Start]:
+    """None where there is no file, or none that can be read: one crash loop more, and it is whole again."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[_Start])
+    except (OSError, *UNREADABLE):
+        return []
