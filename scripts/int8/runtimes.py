@@ -11,11 +11,10 @@ from int8.network import Array
 
 def onnx_outputs(path: Path, x: Array) -> Array:
     """float32 (n, ...) of the output `y`, for inputs float32 (n, ...), one by one."""
-    import onnxruntime
+    from edge_agent.inference.runtimes.onnx import open_session
+    from edge_agent.inference.runtimes.runtime import RuntimeOptions
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, RuntimeOptions())
     return np.concatenate([session.run(["y"], {"x": one[None]})[0] for one in x])
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from demo_backend import DemoBackend
 
 from edge_agent.contract.messages import Decided, Infer, RowMessage, Tele
+from edge_agent.inference.runtimes.onnx import open_session
+from edge_agent.inference.runtimes.runtime import RuntimeOptions
 from tests.doubles.mosquitto import Mosquitto
 from tests.e2e.harness import SHARED, RunningAgent, site_text, wait_until
 from tests.inference.packages import AE_INPUT, AE_OUTPUT, write_package
@@ -82,7 +83,7 @@ def bare_scores(values: list[float]) -> list[float]:
     """The same model in a bare loop, as SOURCES.md describes it."""
     x = np.lib.stride_tricks.sliding_window_view(np.array(values, dtype=np.float32), WINDOW)[:, None, :]
     x = np.clip((x - np.float32(79.44754)) / np.float32(9.300171), -6, 4)
-    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    session = open_session(MODEL, RuntimeOptions())
     y = np.concatenate([session.run(None, {session.get_inputs()[0].name: x[i : i + 1]})[0] for i in range(len(x))])
     return [float(score) for score in ((x - y) ** 2).mean(axis=(1, 2))]
 

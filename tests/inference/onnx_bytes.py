@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-FLOAT, INT64, BOOL = 1, 7, 9
+FLOAT, UINT8, INT8, INT32, INT64, BOOL = 1, 2, 3, 6, 7, 9
 
 
 def _varint(n: int) -> bytes:
@@ -43,7 +43,7 @@ def value(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
 
 
 def tensor(name: str, kind: int, shape: Sequence[int], numbers: Sequence[float]) -> bytes:
-    form = {FLOAT: "f", INT64: "q", BOOL: "?"}[kind]
+    form = {FLOAT: "f", INT8: "b", INT64: "q", BOOL: "?"}[kind]
     raw = struct.pack(f"<{len(numbers)}{form}", *numbers)
     return b"".join(number(1, d) for d in shape) + number(2, kind) + text(8, name) + text(9, raw)
 

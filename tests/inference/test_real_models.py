@@ -10,16 +10,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 from camera.pictures import BIKES, opened
 
 from edge_agent.errors import EndOfInput
+from edge_agent.inference.runtimes.onnx import open_session
+from edge_agent.inference.runtimes.runtime import RuntimeOptions
 from edge_agent.sources.geometry_child import Shaper
 from edge_agent.types import ImageView
 
+from .answers import answers
 from .lane_rig import LaneRig, wait_gone
-from .other_python import answers
 from .packages import (
     DATA,
     MODELS,
@@ -142,7 +143,7 @@ def test_normal_machine_has_its_listed_reconstruction_error(tmp_path: Path) -> N
 def test_scores_of_a_machine_are_those_of_a_plain_loop(tmp_path: Path, model: str) -> None:
     with (DATA / "timeseries" / "machine_temperature_system_failure.csv").open() as f:
         values = np.array([float(row["value"]) for row in csv.DictReader(f)][3000:3400], np.float32)
-    session = onnxruntime.InferenceSession(str(MODELS / model), providers=["CPUExecutionProvider"])
+    session = open_session(MODELS / model, RuntimeOptions())
     expected = []
     with LaneRig(ae_package(tmp_path, model=model)) as rig:
         for n in range(len(values) - 63):
@@ -254,7 +255,7 @@ def test_both_tflite_runtimes_agree_to_the_last_bit_without_delegates(tmp_path: 
         raw.write_bytes(inputs)
         root = Path(__file__).parents[2]
         done = subprocess.run(
-            [other, str(Path(__file__).with_name("other_python.py")), str(package), str(raw)],
+            [other, str(Path(__file__).with_name("answers.py")), str(package), str(raw)],
             env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

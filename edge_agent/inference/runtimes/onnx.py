@@ -1,9 +1,13 @@
-"""ONNX models by onnxruntime: one thread, CPU, unless the site says otherwise. The only importer of onnxruntime."""
+"""ONNX models by onnxruntime: one thread, CPU, unless the site says otherwise. The only importer of onnxruntime.
+
+Promise: integers are multiplied and summed exactly, so that a quantized model gives the same on every CPU.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,13 @@ _TINY = (
     b"b\x13\n\x01y\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x01\n\x02\x08\x04B\x02\x10\x11"
 )
 """y = max(x, 0) of four numbers."""
+_SUM = (
+    b'\x08\x08:\\\n\x18\n\x01x\n\x01w\x12\x01y"\rMatMulInteger\x12\x01gZ\x13\n\x01x\x12\x0e\n\x0c\x08\x02\x12\x08\n\x02\x08\x01'
+    b"\n\x02\x08\x02Z\x13\n\x01w\x12\x0e\n\x0c\x08\x03\x12\x08\n\x02\x08\x02\n\x02\x08\x01b\x13\n\x01y\x12\x0e\n\x0c\x08\x06\x12\x08\n"
+    b"\x02\x08\x01\n\x02\x08\x01B\x02\x10\x11"
+)
+"""y = x @ w: the sum of two products of a uint8 and an int8."""
+_EXACT = ("session.x64quantprecision", "1")
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
 _DTYPES = {
@@ -44,10 +55,12 @@ class OnnxRuntime:
     """A session. A provider that was asked for and is not the one that runs is an error, not a slower model."""
 
     def __init__(self, path: Path, manifest: Manifest, options: RuntimeOptions) -> None:
-        self._session = session = _open(path, options)
+        self._session = session = open_session(path, options)
         self.input = only_input([_info(t) for t in session.get_inputs()], manifest)
         self.output = choose([_info(t) for t in session.get_outputs()], manifest.output, "output")
         self.backend = f"onnxruntime {ort.__version__} {session.get_providers()[0]}"
+        if saturates():
+            self.backend += " (int8 in slower kernels: the fast ones saturate on this CPU)"
         self._wanted = [self.output.name]
 
     def run(self, tensor: Array) -> Array:
@@ -61,15 +74,13 @@ class OnnxRuntime:
         self._session = None
 
 
-def _open(path: Path, options: RuntimeOptions) -> Any:
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = _ERRORS_ONLY
-    # a spinning thread would take the core that sensors and rules need
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def open_session(path: Path, options: RuntimeOptions) -> Any:
+    """The library's session of a model as the agent runs it. Raises Rejected."""
+    settings = _settings(options.threads)
     wanted = list(options.providers) or [_CPU]
     try:
+        if saturates():
+            settings.add_session_config_entry(*_EXACT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             session = ort.InferenceSession(str(path), settings, providers=wanted)
@@ -82,6 +93,28 @@ def _open(path: Path, options: RuntimeOptions) -> Any:
         hint = f"available here: {available}; add {_CPU} to providers to allow the fallback"
         raise Rejected(reason, hint=hint)
     return session
+
+
+def _settings(threads: int) -> Any:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _ERRORS_ONLY
+    # a spinning thread would take the core that sensors and rules need
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return settings
+
+
+@cache
+def saturates() -> bool:
+    """Whether the int8 kernels of this machine cut a sum of two products off at 16 bits, as x86's do without VNNI.
+
+    Asked of the kernels, since the CPU's flags are what an emulator or a virtual machine makes of them.
+    """
+    session = ort.InferenceSession(_SUM, _settings(1), providers=[_CPU])
+    x, w = np.full((1, 2), 255, np.uint8), np.full((2, 1), 127, np.int8)
+    total: int = session.run(None, {"x": x, "w": w})[0].item()
+    return total != 2 * 255 * 127
 
 
 def _info(tensor: Any) -> TensorInfo:

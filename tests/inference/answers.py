@@ -1,6 +1,6 @@
-"""Answers of a package without default delegates, as JSON: `python other_python.py PACKAGE INPUTS`.
+"""Answers of a package without default delegates, as JSON: `python answers.py PACKAGE INPUTS`.
 
-Run by the interpreter of an environment with the other TFLite runtime; the project's root is on its PYTHONPATH.
+Run in another environment or on another CPU, to compare; the project's root is on its PYTHONPATH.
 INPUTS holds the raw inputs one after the other. Prints [backend, [error, outputs, detail] of each input].
 """
 
