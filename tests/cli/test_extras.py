@@ -14,7 +14,7 @@ from tests.cli.command import ROOT, environment
 
 _WITHOUT = """
 import sys
-for module in ("smp", "smpclient", "imgtool", "cryptography", "psycopg", "pymodbus"):
+for module in ("smp", "imgtool", "cryptography", "psycopg", "pymodbus"):
     sys.modules[module] = None
 from edge_agent.cli.main import run
 sys.exit(run(sys.argv[1:]))
