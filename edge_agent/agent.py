@@ -143,7 +143,8 @@ class Agent:
         self.commands = make_intake(
             self.site, clock=self.clock, utc_ms=self.timekeeper.utc_ms, execute=self.control.remote,
             health=self.health.part("commands"), tell_desired=self._report,
-            report=partial(self.supervisor.report, "commands", alert=True),
+            report=partial(self.supervisor.report, "commands", alert=True), store=lambda: self.writer.store,
+            unkept=lambda: self._memory.unkept or self.store.failing,
         )  # fmt: skip
         self.uplink = self._build_uplink()
         self.api = ApiBody(Path(self.site.agent.run_dir) / "agent.sock", self.control.verbs(), self.clock)

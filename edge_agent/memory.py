@@ -33,7 +33,9 @@ class Memory:
         self._path = path
         self._report = report
         self._written: Remembered | None = None
-        self._damaged = self._unkept = False
+        self._damaged = False
+        self.unkept = ""
+        """Why the newest was not written, empty where it was."""
 
     def read(self) -> Remembered:
         """Nothing where there is no file, or none that can be read: the rules then start as normal, which is said all
@@ -56,15 +58,15 @@ class Memory:
         try:
             self._replace(_encode(now))
         except OSError as e:
-            self._unkept = True
             hint = "check the volume: room, mount, permissions"
             why = f"holds and latched rules would not outlive a restart; {hint}"
-            self._report(False, f"{self._path} cannot be written ({e.strerror}): {why}")
+            self.unkept = f"{self._path} cannot be written ({e.strerror}): {why}"
+            self._report(False, self.unkept)
             return
         self._written = now
-        if self._unkept and not self._damaged:
+        if self.unkept and not self._damaged:
             self._report(True, "")
-        self._unkept = False
+        self.unkept = ""
 
     def _replace(self, content: bytes) -> None:
         temporary = self._path.with_suffix(".part")

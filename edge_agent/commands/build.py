@@ -20,16 +20,18 @@ from edge_agent.types import Stamp
 
 def make_intake(
     site: SiteConfig, *, clock: Clock, utc_ms: Callable[[Stamp], int | None], execute: Executor, health: PartHealth,
-    tell_desired: Callable[[str], None], report: Callable[[bool, str], None],
+    tell_desired: Callable[[str], None], report: Callable[[bool, str], None], store: Callable[[], str],
+    unkept: Callable[[], str],
 ) -> Intake:  # fmt: skip
     """After the store is open. Raises Fatal for a key that cannot be used."""
     data_dir = Path(site.agent.data_dir)
     identity = read_identity(data_dir / "store" / IDENTITY)
-    book = CommandLog(data_dir, data_dir / "store", identity.store if identity else "")
+    before = [job.store for job in identity.jobs] if identity else []
+    book = CommandLog(data_dir, data_dir / "store", identity.store if identity else "", before)
     gateway = topics.Gateway(site.agent.tenant, site.agent.site, site.agent.gateway)
     return Intake(
         gateway, _signers(site.commands.key), book, clock=clock, utc_ms=utc_ms, execute=execute, health=health,
-        tell_desired=tell_desired, report=report,
+        tell_desired=tell_desired, report=report, store=store, unkept=unkept,
     )  # fmt: skip
 
 

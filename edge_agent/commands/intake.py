@@ -67,7 +67,10 @@ class Intake:
         self, target: topics.Gateway, signer_of: Callable[[bytes], Key | None], book: CommandLog, *,
         clock: Clock, utc_ms: Callable[[Stamp], int | None], execute: Executor, health: PartHealth,
         tell_desired: Callable[[str], None], report: Callable[[bool, str], None],
+        store: Callable[[], str], unkept: Callable[[], str],
     ) -> None:  # fmt: skip
+        """`store()` is the id of the database that is written now, empty while nobody knows it; `unkept()` is why a
+        restart would forget what the engine does now, empty where it would not."""
         self._target = target
         self._signer_of = signer_of
         self._log = book
@@ -88,6 +91,8 @@ class Intake:
         self._kept: deque[str] = deque()
         self._lock = threading.Lock()
         self._report = report
+        self._store = store
+        self._unkept = unkept
         self._anew_ns = clock.mono_ns() + _ANEW_NS
         if book.damage:
             wait_s = _ANEW_NS // 10**9
@@ -108,6 +113,7 @@ class Intake:
             self._end(self._kept.popleft())
         if self._running:
             self._end_untraced()
+        self._follow()
         if self._log.damage and self._clock.mono_ns() >= self._anew_ns:
             self._begin_anew()
         replies, self._replies = self._replies, []
@@ -125,8 +131,12 @@ class Intake:
         return handled
 
     def kept(self, handled: set[str]) -> None:
-        """What came of these is on the disk."""
-        self._kept.extend(handled)
+        """What came of these is on the disk, unless there is a reason that it is not: they are then still handled."""
+        if not self._unkept():
+            self._kept.extend(handled)
+            return
+        with self._lock:
+            self._handled |= handled
 
     # -- one message ---------------------------------------------------------------------------------------------
 
@@ -157,6 +167,9 @@ class Intake:
         command, key = accepted.command, accepted.key
         if command.reply != REPLY:
             self._health.count("reply_elsewhere")
+        if why := self._unkept():
+            self._not_kept(command.id, Retryable(why))
+            return
         try:
             self._say(self._log.take(command, key.fingerprint, self._now_ms()))
             self._execute(command.name, command.args, f"{key.name} ({key.role})", command.id)
@@ -235,13 +248,18 @@ class Intake:
             self._say(CmdResult(id=command_id, state="done", code="", t=self._now_ms()))
 
     def _end_untraced(self) -> None:
-        """A release that somebody else was quicker with changes nothing, so nothing is committed for it."""
+        """A release that somebody else was quicker with changes nothing, so nothing is committed for it. What the
+        disk would not take until now is failed, though it was done."""
         longest_ns = self._clock.mono_ns() - _PATIENCE_NS
         with self._lock:
             old = [i for i in self._handled if self._running.get(i, longest_ns + 1) <= longest_ns]
             self._handled.difference_update(old)
         for command_id in old:
-            self._end(command_id)
+            if why := self._unkept():
+                del self._running[command_id]
+                self._fail(command_id, "not_kept", f"it was carried out, and a restart may forget it: {why}")
+            else:
+                self._end(command_id)
 
     def _not_kept(self, command_id: str, error: Retryable) -> None:
         """Nothing is carried out that a power cut would make the gateway forget."""
@@ -250,14 +268,26 @@ class Intake:
         if command_id not in self._running:
             self._say(CmdResult(id=command_id, state="failed", code="not_kept", t=self._now_ms(), why=str(error)))
 
+    def _follow(self) -> None:
+        store = self._store()
+        try:
+            if store:
+                self._log.follow(store)
+        except Retryable as e:
+            self._health.note("last_error", str(e))
+
     def _end_interrupted(self) -> None:
         for result in self._log.interrupted():
-            self._health.count("interrupted")
             why = "the agent stopped meanwhile: look whether it was carried out, and command anew"
-            try:
-                self._step(result.id, "failed", "interrupted", why)
-            except Retryable as e:
-                self._not_kept(result.id, e)
+            self._fail(result.id, "interrupted", why)
+
+    def _fail(self, command_id: str, code: str, why: str) -> None:
+        self._health.count(code if code == "interrupted" else f"failed_{code}")
+        try:
+            self._step(command_id, "failed", code, why)
+        except Retryable as e:
+            self._health.note("last_error", str(e))
+            self._say(CmdResult(id=command_id, state="failed", code=code, t=self._now_ms(), why=why))
 
     # -- answers -------------------------------------------------------------------------------------------------
 

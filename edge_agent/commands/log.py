@@ -3,13 +3,14 @@
 Two files. The floors (by key, the highest counter that was taken) stand outside the store: a database that was wiped
 or restored cannot make an old command a new one. The log has a line for each step of a command, stands beside the
 database and belongs to it: with another database it begins anew, and what was answered before is then refused as a
-replay.
+replay. A database that was damaged and left, whose rows the next one takes over, is no other.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -39,15 +40,22 @@ class _Head(msgspec.Struct, frozen=True):
 class CommandLog:
     """Used from one thread. What it cannot write it raises as Retryable, and has then not taken."""
 
-    def __init__(self, data_dir: Path, folder: Path, store: str) -> None:
+    def __init__(self, data_dir: Path, folder: Path, store: str, before: Collection[str] = ()) -> None:
+        """`store`: the database's id; `before`: those of the ones that it takes over."""
         self._floors_path = data_dir / FLOORS
         self._path = folder / LOG
         self._store = store
         self.floors, self.damage = _read_floors(self._floors_path)
         """`damage` is why they are not known, empty where they are: nothing may be taken before `begin_anew`."""
-        self.results = self._read()
+        self.results = self._read({store, *before})
         self._lines = _LINES
         """More than are allowed: the first step writes the file anew."""
+
+    def follow(self, store: str) -> None:
+        """The store went on in another file: what was answered still holds. On the disk when it returns."""
+        if store != self._store:
+            self._begin_file(store, self.results)
+            self._store = store
 
     def interrupted(self) -> list[CmdResult]:
         """Those that were taken and not brought to an end."""
@@ -66,19 +74,25 @@ class CommandLog:
     def step(self, result: CmdResult) -> CmdResult:
         """The newest of this id; on the disk when it returns."""
         results = {**self.results, result.id: result}
+        if self._lines >= _LINES:
+            self._begin_file(self._store, results)
+            return result
         try:
-            if self._lines >= _LINES:
-                results = dict(list(results.items())[-_KEPT:])
-                replace_file(self._path, _text(_Head(self._store), *results.values()))
-                self._lines = len(results)
-            else:
-                _append(self._path, _text(result))
-                self._lines += 1
+            _append(self._path, _text(result))
         except OSError as e:
             self._lines = _LINES  # half a line may stand there
             raise _unwritten(self._path, e) from e
+        self._lines += 1
         self.results = results
         return result
+
+    def _begin_file(self, store: str, results: dict[str, CmdResult]) -> None:
+        newest = dict(list(results.items())[-_KEPT:])
+        try:
+            replace_file(self._path, _text(_Head(store), *newest.values()))
+        except OSError as e:
+            raise _unwritten(self._path, e) from e
+        self.results, self._lines = newest, len(newest)
 
     def _keep_floors(self, floors: dict[str, int]) -> None:
         try:
@@ -88,7 +102,7 @@ class CommandLog:
             raise _unwritten(self._floors_path, e) from e
         self.floors = floors
 
-    def _read(self) -> dict[str, CmdResult]:
+    def _read(self, stores: Collection[str]) -> dict[str, CmdResult]:
         """Up to the first line that is not whole: a power cut leaves at most the last one so."""
         try:
             head, *lines = self._path.read_bytes().split(b"\n")
@@ -99,7 +113,7 @@ class CommandLog:
             return {}
         found: dict[str, CmdResult] = {}
         try:
-            if msgspec.json.decode(head, type=_Head).store != self._store:
+            if msgspec.json.decode(head, type=_Head).store not in stores:
                 return {}
             for line in filter(None, lines):
                 result = msgspec.json.decode(line, type=CmdResult)

@@ -117,6 +117,11 @@ class Opening:
         return self._directory
 
     @property
+    def store(self) -> str:
+        """The database's id, empty while nobody knows it."""
+        return self._identity.store if self._identity else ""
+
+    @property
     def jobs(self) -> tuple[Job, ...]:
         """Databases whose rows are to be taken over, oldest first."""
         return self._jobs

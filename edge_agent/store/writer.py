@@ -71,6 +71,9 @@ class Opening(Protocol):
     @property
     def witness(self) -> Witness: ...
 
+    @property
+    def store(self) -> str: ...
+
     def begin(self, writer: Writer) -> None: ...
 
     def give_up(self, reason: str) -> None: ...
@@ -187,6 +190,11 @@ class Writer:
     def pending(self) -> bool:
         """Whether a commit without rows would have something to write."""
         return bool(self._entries) or self.outgoing.changes != self._kept_changes
+
+    @property
+    def store(self) -> str:
+        """The id of the database that is written now, empty while none was opened."""
+        return self._opening.store
 
     @property
     def salvaging(self) -> list[str]:

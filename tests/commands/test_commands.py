@@ -277,3 +277,21 @@ def test_a_command_that_a_kill_interrupted_is_failed_and_not_carried_out_again(t
             assert answers(peer, 1)[-1]["code"] == "interrupted"
         finally:
             agent.kill()
+
+
+@pytest.mark.slow
+def test_a_hold_that_rules_json_cannot_take_is_not_answered_done(tmp_path):
+    with running(tmp_path) as (agent, peer):
+        blocked = tmp_path / "data" / "rules.part"
+        blocked.mkdir()
+        peer.publish(HOLD, signed(1))
+        end = answers(peer, 1)[-1]
+        assert (end["state"], end["code"]) == ("failed", "not_kept")
+        assert "it was carried out" in end["why"]
+        peer.publish(HOLD, signed(2))
+        assert [(a["state"], a["code"]) for a in answers(peer, 2)] == [("failed", "not_kept")]
+        blocked.rmdir()
+        agent.wait_for(lambda s: not any("rules.json" in t for t in s["trouble"]), 20, "rules.json is written")
+        peer.publish(HOLD, signed(3))
+        assert answers(peer, 3)[-1]["state"] == "done"
+        assert b"ops-1" in (tmp_path / "data" / "rules.json").read_bytes()
