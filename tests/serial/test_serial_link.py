@@ -59,6 +59,33 @@ def test_failed_opens_leak_no_descriptor(device):
     assert open_descriptors() == before - 2  # the device's own two
 
 
+def test_a_read_pauses_only_where_chunks_follow_closely(device, monkeypatch):
+    now, step, pauses = 0.0, 0.0, []
+
+    def monotonic():
+        nonlocal now
+        now += step
+        return now
+
+    monkeypatch.setattr("edge_agent.links.serial.monotonic", monotonic)
+    monkeypatch.setattr("edge_agent.links.serial.sleep", pauses.append)
+    with device:
+        port = Links().serial(settings(device), reading=True)
+
+        def pauses_of_a_read():
+            pauses.clear()
+            device.send(b"x")
+            assert port.read(1.0) == b"x"
+            return pauses
+
+        assert pauses_of_a_read() == []
+        assert pauses_of_a_read() == [0.001]
+        step = 0.01
+        assert pauses_of_a_read() == [0.001]
+        assert pauses_of_a_read() == []
+        port.close()
+
+
 def test_port_held_by_another_process_is_refused_with_its_name(device):
     with device:
         argv = [sys.executable, "-c", ANOTHER_PROCESS, device.path]
