@@ -1,4 +1,7 @@
-"""Writes, checks or freezes the generated files of the contract; `scripts/contract` runs it."""
+"""Writes, checks or freezes the generated files of the contract; `scripts/contract` runs it.
+
+A version is released once CHANGELOG.md does not call it unreleased; then its frozen folder is what old readers know.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from edge_agent.contract import published
 from edge_agent.contract.asyncapi import asyncapi_document
 from edge_agent.contract.schema import all_schemas, file_name
 
-RELEASED = Path(__file__).resolve().parents[1] / "tests" / "contract" / "released"
+ROOT = Path(__file__).resolve().parents[1]
+RELEASED = ROOT / "tests" / "contract" / "released"
+CHANGELOG = ROOT / "CHANGELOG.md"
+FROZEN = (published.SCHEMAS, published.EXAMPLES)
 
 
 def wanted() -> dict[Path, str]:
@@ -41,14 +47,27 @@ def write(files: dict[Path, str]) -> None:
         print(path.relative_to(Path.cwd()))
 
 
-def freeze() -> None:
-    """Until it is released a version may be frozen again; afterwards its folder is what old readers know, and a
-    changed shape needs a new version."""
+def freeze() -> int:
+    """The exit code: 1 where a version that is released would be changed; one that is not may be frozen again."""
     folder = RELEASED / __version__
-    for part in (published.SCHEMAS, published.EXAMPLES):
+    changed = [part.name for part in FROZEN if _files(part) != _files(folder / part.name)]
+    if changed and folder.exists() and not _still_to_come():
+        differ = " and ".join(changed)
+        print(f"{__version__} is released, and its {differ} differ: raise __version__", file=sys.stderr)
+        return 1
+    for part in FROZEN:
         shutil.rmtree(folder / part.name, ignore_errors=True)
         shutil.copytree(part, folder / part.name)
-    print(folder.relative_to(Path.cwd()))
+    print(folder)
+    return 0
+
+
+def _still_to_come() -> bool:
+    return f"\n## {__version__} (unreleased)\n" in CHANGELOG.read_text("utf-8")
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
 def main(arguments: list[str]) -> int:
@@ -61,9 +80,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     write(files)
-    if arguments:
-        freeze()
-    return 0
+    return freeze() if arguments else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Checks the house: who may import whom, where heavy libraries may stand, and how large files and functions are.
+"""Checks the house: who may import whom, and that ARCHITECTURE.md says so; where heavy libraries may stand; and how
+large files and functions are.
 
     python scripts/layers.py
 
@@ -8,6 +9,8 @@ Exit code 1 when a rule is broken. Sizes are reported, not judged.
 from __future__ import annotations
 
 import ast
+import itertools
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -111,6 +114,19 @@ def heavy_in_main() -> Iterator[str]:
         yield f"importing {', '.join(MAIN)} brings in {done.stdout.strip()}"
 
 
+def table_that_lies() -> Iterator[str]:
+    """Where the layers of ARCHITECTURE.md are not those above, of what there is."""
+    package = ROOT / "edge_agent"
+    text = (package / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = text.partition("| layer |")[2].partition("\n\n")[0].splitlines()[2:]
+    told = [[set(re.findall("`(.+?)`", group)) for group in row.split("|")[1].split(";")] for row in rows]
+    there = {path.stem for path in package.iterdir()} - {"__init__", "__main__"}
+    true = [[names for group in layer if (names := set(group.split()) & there)] for layer in reversed(LAYERS)]
+    for said, is_so in itertools.zip_longest(told, true, fillvalue=[]):
+        if sorted(map(sorted, said)) != sorted(map(sorted, is_so)):
+            yield f"edge_agent/ARCHITECTURE.md: a layer is {said}, and it is {is_so}"
+
+
 def sizes(trees: dict[Path, ast.AST]) -> str:
     files = sorted(path.read_text(encoding="utf-8").count("\n") for path in trees)
     functions = sorted(
@@ -130,6 +146,7 @@ def main() -> int:
     trees: dict[Path, ast.AST] = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources()}
     problems = [problem for path, tree in trees.items() for problem in broken_rules(path, tree)]
     problems += heavy_in_main()
+    problems += table_that_lies()
     print("lines:", sizes(trees))
     for problem in problems:
         print(problem, file=sys.stderr)

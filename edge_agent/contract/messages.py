@@ -107,8 +107,8 @@ class Close(_Message, frozen=True, kw_only=True, tag="close/1"):
 
 
 class TimeFix(_Message, frozen=True, kw_only=True, tag="time_fix/1"):
-    """UTC of that boot is its monotonic time plus `offset_ms`. It holds for all rows of the boot whose `tq` is
-    `guessed`, sent before it or after it, and the newest of a boot counts."""
+    """UTC of that boot is its monotonic time plus `offset_ms`. It holds for all rows of the boot whose `tq` is not
+    `synced`, sent before it or after it, and the newest of a boot counts."""
 
     gw: terms.GatewayId
     stream: terms.StreamId

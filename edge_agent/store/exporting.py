@@ -38,7 +38,7 @@ Fields = dict[str, Value | list[Value] | None]
 
 
 class Record(msgspec.Struct, frozen=True):
-    """`t_ms` is UTC, None where nobody knows; `time` is `synced`, `fixed` (known later) or `guessed`.
+    """`t_ms` is UTC, None where nobody knows; `time` is `synced`, `fixed` (known later), or `guessed` or the like.
 
     `units` has UCUM, `quality` a word for each field that is not good.
     """
@@ -158,9 +158,9 @@ class Export:
                 yield entry.boot, entry.offset_ms
 
     def _shift(self, message: messages.RowMessage) -> Callable[[Record], Record]:
-        """Sets a guessed time right, where it is known by now."""
-        boot, tq = getattr(message, "boot", ""), getattr(message, "tq", "")
-        offset_ms = self._offsets_ms.get(boot) if tq == "guessed" else None
+        """Sets a time that nobody vouched for right, where it is known by now."""
+        boot, tq = getattr(message, "boot", ""), getattr(message, "tq", "synced")
+        offset_ms = self._offsets_ms.get(boot) if tq != "synced" else None
         if offset_ms is None:
             return _as_it_is
         base = (message.m0, message.t0) if isinstance(message, messages.Tele) else (

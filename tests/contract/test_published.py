@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from doubles.schemas import problems
 
+from edge_agent import __version__
 from edge_agent.contract import decode, messages, published, topics
 from edge_agent.contract.channels import CHANNELS, all_shapes, shape_of
 from edge_agent.contract.published import schema_hashes
@@ -40,6 +41,24 @@ def test_files_are_those_of_the_types():
     argv = [sys.executable, ROOT / "scripts" / "contract_files.py", "--check"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("mark", "code"), [("", 1), (" (unreleased)", 0)], ids=["released", "still to come"])
+def test_released_version_is_not_frozen_anew_where_it_differs(tmp_path, monkeypatch, capsys, mark, code):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import contract_files
+
+    monkeypatch.setattr(contract_files, "RELEASED", tmp_path)
+    monkeypatch.setattr(contract_files, "CHANGELOG", tmp_path / "CHANGELOG.md")
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## {__version__}{mark}\n\n- new\n")
+    assert contract_files.freeze() == 0, "a version that is not there yet"
+    assert contract_files.freeze() == 0, "and one that is the same"
+    old = tmp_path / __version__ / "schemas" / "ack-1.schema.json"
+    shape = old.read_text("utf-8")
+    old.write_text("{}")
+    assert contract_files.freeze() == code
+    assert old.read_text("utf-8") == ("{}" if code else shape)
+    assert ("is released, and its schemas differ: raise __version__" in capsys.readouterr().err) == bool(code)
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from edge_agent.contract.decode import inflate
+from edge_agent.contract.rows import deflate
 from edge_agent.fleet.commit import Outcome, Writer
 from edge_agent.fleet.database import Connection, DatabaseSettings, connected
 from edge_agent.fleet.intake import Delivery, read_message
@@ -143,6 +145,12 @@ def test_time_fix_sets_guessed_times_right_before_it_and_after_it(box: Box) -> N
     rows = box.rows("select seq, round(extract(epoch from t) * 1000), tq from edge.reading_at order by seq")
     assert [int(t) for _, t, _ in rows] == [T0 + 5_000 + i * 10 for i in range(6)]
     assert [tq for *_, tq in rows] == ["fixed", "fixed", "synced", "synced", "fixed", "fixed"]
+
+
+def test_time_fix_holds_for_every_word_but_synced(box: Box) -> None:
+    row = inflate(tele(0, 1, synced=False, ahead_ms=-T0).body).replace(b'"guessed"', b'"other"')
+    box.commit(read_message(GATEWAY.up("tele", "all"), deflate(row)), time_fix(0, T0))
+    assert box.rows("select round(extract(epoch from t) * 1000), tq from edge.reading_at") == [(T0 + 5_000, "fixed")]
 
 
 def test_late_death_of_an_old_life_does_not_mark_a_new_one_offline(box: Box) -> None:

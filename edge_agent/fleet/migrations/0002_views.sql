@@ -39,9 +39,9 @@ left join edge.epoch e using (tenant, site, gateway, epoch);
 -- Readings with their names, and with their time set right where a time fix has said how.
 create view edge.reading_at as
 select s.tenant, s.site, s.gateway, s.epoch, s.stream, r.seq,
-    case when g.tq = 'guessed' and f.offset_ms is not null
+    case when g.tq <> 'synced' and f.offset_ms is not null
         then to_timestamp((r.m + f.offset_ms) / 1000.0) else r.t end as t,
-    case when g.tq = 'guessed' and f.offset_ms is not null then 'fixed' else g.tq end as tq,
+    case when g.tq <> 'synced' and f.offset_ms is not null then 'fixed' else g.tq end as tq,
     r.m, g.boot, r.fields, r.quality
 from edge.reading r
 join edge.series s on s.id = r.series
