@@ -9,9 +9,12 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from edge_agent.cli.main import run as run_command
 
@@ -100,6 +103,25 @@ def in_process(*arguments: str | Path) -> Done:
         except SystemExit as e:
             code = int(e.code or 0)
     return Done(code, out.getvalue(), err.getvalue(), 0.0)
+
+
+AS_NOBODY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to ask as another user")
+
+
+def as_nobody(*arguments: str | Path) -> Done:
+    """Runs it as a user without any rights."""
+    call = [sys.executable, "-P", Path(__file__).with_name("nobody.py"), *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+    return Done(done.returncode, done.stdout, done.stderr, 0.0)
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """One that everybody may enter: those of pytest are private, and may be anywhere."""
+    with tempfile.TemporaryDirectory(prefix="edge-agent-test-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def write_site(folder: Path, text: str = SITE) -> Path:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from e2e.harness import RunningAgent
 
-from cli.command import SITE, Done, edge_agent
-from cli.test_status import AS_NOBODY, as_nobody
+from cli.command import AS_NOBODY, SITE, Done, as_nobody, edge_agent, public_folder
 from edge_agent.api import Refusal, ask
 
 LATCHING = SITE.replace("motor.speed > 1000", "motor.temp < 60")
@@ -18,9 +17,8 @@ LATCHING = SITE.replace("motor.speed > 1000", "motor.temp < 60")
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
-    folder = tmp_path_factory.mktemp("agent")
-    with RunningAgent(folder, LATCHING, "--record", str(folder / "log")) as running:
+def agent() -> Iterator[RunningAgent]:
+    with public_folder() as folder, RunningAgent(folder, LATCHING, "--record", str(folder / "log")) as running:
         running.wait_for(lambda s: s["rules"] == {"hot": "raised", "fast": "latched"}, 30, "raised and latched")
         yield running
 
@@ -94,17 +92,16 @@ def test_name_that_is_no_utf8_is_refused_before_it_is_sent(agent: RunningAgent) 
 
 @AS_NOBODY
 def test_user_outside_the_group_decides_nothing(agent: RunningAgent) -> None:
-    for folder in (agent.folder, agent.folder / "run", *agent.folder.parents[:2]):
-        folder.chmod(0o755)
+    (agent.folder / "run").chmod(0o755)
     socket = agent.folder / "run" / "agent.sock"
-    done = as_nobody("rule", "hold", "hot", "--socket", str(socket))
-    assert done.returncode == 1
-    assert "you may not talk to the agent" in done.stderr
+    done = as_nobody("rule", "hold", "hot", "--socket", socket)
+    assert done.code == 1
+    assert "you may not talk to the agent" in done.err
     socket.chmod(0o666)
-    done = as_nobody("rule", "hold", "hot", "--socket", str(socket))
+    done = as_nobody("rule", "hold", "hot", "--socket", socket)
     socket.chmod(0o660)
-    assert done.returncode == 1
-    assert "needs an operator" in done.stderr
+    assert done.code == 1
+    assert "needs an operator" in done.err
 
 
 def test_everything_is_on_record_and_replays(agent: RunningAgent) -> None:

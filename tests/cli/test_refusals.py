@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cli.command import ROOT, edge_agent
+from cli.command import AS_NOBODY, ROOT, as_nobody, edge_agent, public_folder
 
 SITE = """
 [agent]
@@ -44,20 +42,21 @@ def test_hold_out_of_range_is_refused_without_an_agent(length: str) -> None:
     assert "at most 7d" in done.err
 
 
-def test_store_that_may_not_be_read_has_a_hint(tmp_path: Path) -> None:
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        pytest.skip("needs root, to become somebody else")
-    store = tmp_path / "store"
-    store.mkdir()
-    (store / "store.db").touch(mode=0o600)
-    argv = [sys.executable, "-m", "edge_agent", "store", "stats", "--file", str(store / "store.db")]
-    for folder in (store, *store.parents):
-        if str(folder).startswith("/tmp/pytest"):
-            folder.chmod(0o755)
-    someone = ["setpriv", "--reuid", "65534", "--clear-groups"]
-    done = subprocess.run([*someone, *argv], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert "permission denied; read it as root, or as the agent's user" in done.stderr
+@AS_NOBODY
+def test_store_that_may_not_be_read_has_a_hint() -> None:
+    with public_folder() as folder:
+        (folder / "store.db").touch(mode=0o600)
+        done = as_nobody("store", "stats", "--file", folder / "store.db")
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert "permission denied; read it as root, or as the agent's user" in done.err
+
+
+@AS_NOBODY
+def test_store_in_a_folder_that_may_not_be_entered_has_the_same_hint(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    done = as_nobody("store", "stats", "--file", tmp_path / "store.db")
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert "permission denied; read it as root, or as the agent's user" in done.err
 
 
 def test_an_end_without_an_uplink_promises_no_delivery(tmp_path: Path) -> None:
