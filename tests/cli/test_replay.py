@@ -107,7 +107,7 @@ def test_replay_decides_byte_for_byte_as_recorded(recorded: Path) -> None:
 
 def test_changed_rule_is_another_site_file_and_with_force_the_first_difference(copy: Path) -> None:
     site = copy / "site.toml"
-    site.write_text(site.read_text().replace("motor.vibration > 1.5", "motor.vibration > 1.4"))
+    site.write_text(site.read_text().replace('id = "worn"', 'id = "worn"\nseverity = "critical"'))
     code, out, err = replay(copy, "--verify")
     assert (code, out) == (2, "")
     assert "recorded with another site file; give the file it was recorded with, or --force" in err
@@ -121,6 +121,15 @@ def test_changed_rule_is_another_site_file_and_with_force_the_first_difference(c
     told = json.loads(out)
     assert (code, told["ok"]) == (1, False)
     assert json.loads(told["first_difference"]["recorded"])["rule"] == "worn"
+
+
+def test_rule_that_decides_as_before_is_no_difference_by_force(copy: Path) -> None:
+    site = copy / "site.toml"
+    site.write_text(site.read_text().replace("motor.vibration > 1.5", "motor.vibration > 3.0 / 2.0"))
+    assert replay(copy, "--verify")[0] == 2
+    count = len((copy / "log.decisions").read_bytes().splitlines())
+    said = f"OK   {count} decisions and alerts, as recorded, but for the hashes of rules\n"
+    assert replay(copy, "--verify", "--force")[:2] == (0, said)
 
 
 def test_comment_in_the_site_file_changes_nothing(copy: Path) -> None:
