@@ -90,17 +90,19 @@ class Decider:
     def step(self, changed: Iterable[int], now: Stamp, rung: str, lanes: Mapping[str, LaneState]) -> list[Effect]:
         """Steps the rules that read a changed slot or are due."""
         out: list[Effect] = []
-        for rule in [r for r, hold in self._holds.items() if hold.until_ns <= now.mono_ns]:
-            out.extend(self._let_go(rule, "expired", now, rung))
-        out.extend(self.alerts.settle(now) if self.alerts.due_ns <= now.mono_ns else ())
+        if self._holds:
+            for rule in [r for r, hold in self._holds.items() if hold.until_ns <= now.mono_ns]:
+                out.extend(self._let_go(rule, "expired", now, rung))
+        if self.alerts.due_ns <= now.mono_ns:
+            out.extend(self.alerts.settle(now))
         for transition in self._rules.step(self._values, now.mono_ns, changed):
             self._follow(transition, now, rung, lanes, out)
         self._look_ahead()
         return out
 
     def _look_ahead(self) -> None:
-        due_ns = self._rules.deadline()
-        self.due_ns = self.alerts.due_ns if due_ns is None else min(due_ns, self.alerts.due_ns)
+        due_ns, alerts_ns = self._rules.deadline(), self.alerts.due_ns
+        self.due_ns = alerts_ns if due_ns is None or alerts_ns < due_ns else due_ns
         for hold in self._holds.values():
             self.due_ns = min(self.due_ns, hold.until_ns)
 

@@ -104,7 +104,8 @@ class Engine:
         if event.stamp.mono_ns >= self._now.mono_ns:
             self._now = event.stamp
             self._signals.now_ns = event.stamp.mono_ns
-        self._out = out = list[Effect]()
+        out: list[Effect] = []
+        self._out = out
         if not self._started:
             self._start()
         self._handlers[type(event)](event)

@@ -130,11 +130,12 @@ class Ring:
         self._header = header
         self._part_bytes = size_bytes // 8
         self._number = 0
+        self._written = 0
         self._file = self._next()
 
     def append(self, events: Sequence[Event]) -> None:
-        self._file.write(self._framer.framed(events))
-        if self._file.tell() >= self._part_bytes:
+        self._written += self._file.write(self._framer.framed(events))
+        if self._written >= self._part_bytes:
             self._file.close()
             self._file = self._next()
 
@@ -155,6 +156,7 @@ class Ring:
 
     def _next(self) -> FileIO:
         self._number += 1
+        self._written = 0
         self._framer = _Framer()
         (self._folder / f"{self._number - 8:08d}.events").unlink(missing_ok=True)
         return (self._folder / f"{self._number:08d}.events").open("wb", buffering=0)

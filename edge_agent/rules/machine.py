@@ -114,6 +114,9 @@ class RuleMachine:
     def step(self, values: Sequence[Value], now_ns: int) -> list[Transition]:
         """Takes the values as of `now_ns`; those of the step before have held until then."""
         now_ns = self._now_ns = max(now_ns, self._now_ns)
+        # nearly always: nothing stood, and nothing stands
+        if self._phase is Phase.NORMAL and not self._is_unknown and self.rule.when.evaluate(values) is False:
+            return []
         transitions = self._fire(now_ns)
         verdict = self._judge(values)
         if verdict.is_unknown != self._is_unknown:
