@@ -49,6 +49,7 @@ from edge_agent.ports import Clock, FieldSpec
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
 from edge_agent.starts import LIVED_S, Starts
+from edge_agent.store.alarms import Alarms
 from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import Options, StoreBody
 from edge_agent.store.opening import open_store
@@ -168,6 +169,7 @@ class Agent:
             self.writer, clock=self.clock, describe=self._describe, options=options,
             on_health=partial(self.supervisor.report, "store"),
         )  # fmt: skip
+        self._alarms = Alarms(self.writer.path, self.store, partial(self.supervisor.report, alert=True))
         self.backlog = Backlog(self.writer, self.clock)
         self.flash = FlashMeter(self.writer.path.parent, self.clock, card_tbw=store.card_tbw)
         self.store.on_commit += [self._committed, self.backlog.committed]
@@ -302,6 +304,7 @@ class Agent:
         now = time.monotonic()
         self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
         self.starts.turn(partial(self.supervisor.report, "safe_mode", alert=True))
+        self._alarms.turn()
         self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + HEALTH_PERIOD_S

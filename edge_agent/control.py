@@ -23,6 +23,7 @@ from edge_agent.lane_state import FULL
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
 from edge_agent.starts import Starts
+from edge_agent.store.alarms import wal_bytes
 from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import StoreBody
 from edge_agent.store.writer import Committed, Writer
@@ -208,6 +209,7 @@ class Control:
             "body_bytes": tally.body_bytes,
             "newest": list(tally.newest),
             "file_bytes": sum(f.stat().st_size for f in files if f.exists()),
+            "wal_bytes": wal_bytes(agent.writer.path),
             "quota_bytes": agent.writer.limits.quota_bytes,
             "backlog": agent.backlog.to_dict(),
             "flash": agent.flash.to_dict(),

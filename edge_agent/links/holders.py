@@ -1,16 +1,47 @@
-"""Who has a device open: what a technician needs to know when a port is busy."""
+"""Who has a device open, or a file locked: what a technician needs to know when it is busy."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 
 def holders(device: str) -> list[str]:
     """`minicom (pid 812)` for each process seen to have `device` open; other users' processes cannot be seen."""
     path = os.path.realpath(device)
     return [_describe(process) for process in Path("/proc").glob("[0-9]*") if _has_open(process, path)]
+
+
+class Lock(NamedTuple):
+    """A POSIX lock; `kind` is READ or WRITE, `first` the first byte of the file that it covers."""
+
+    kind: str
+    pid: int
+    inode: int
+    first: int
+
+
+def lock_holders(file: Path, counts: Callable[[Lock], bool]) -> list[str]:
+    """`sqlite3 (pid 812)` for each other process with a lock on the file that counts; empty where the system does
+    not tell."""
+    try:
+        inode = file.stat().st_ino
+    except OSError:
+        return []
+    pids = dict.fromkeys(lock.pid for lock in _locks() if lock.inode == inode and counts(lock))
+    return [_describe(Path(f"/proc/{pid}")) for pid in pids if pid != os.getpid()]
+
+
+def _locks() -> Iterator[Lock]:
+    """Lines such as `1: POSIX  ADVISORY  WRITE 812 08:01:4711 1073741826 1073742335`; one who waits has an arrow."""
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+            match line.split():
+                case [_, "POSIX", _, kind, pid, place, first, _]:
+                    yield Lock(kind, int(pid), int(place.rpartition(":")[2]), int(first))
 
 
 def _has_open(process: Path, path: str) -> bool:

@@ -372,6 +372,8 @@ class Session:
         try:
             topic = message.topic
         except UnicodeDecodeError:
+            topic = ""
+        if not topic:  # also an alias, of which CONNECT allows none
             self._drop("bad_topic", body, message)
             return
         if len(body) > self.settings.max_body_bytes:

@@ -104,6 +104,11 @@ class StoreBody:
         """For the uplink's thread, which closes it."""
         return Outbox(self._writer.path, self._writer.outgoing, offset_ms=offset_ms, floor_ms=floor_ms)
 
+    @property
+    def given_up(self) -> dict[str, str]:
+        """Databases that were moved aside and whose rows could not be taken over in this run, and why not."""
+        return dict(self._salvaging.given_up)
+
     def run(self) -> None:
         stopping = False
         self._due_ns = self._clock.mono_ns() + self._interval_ns

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from edge_agent.errors import Retryable
+from edge_agent.links.holders import lock_holders
 
 APPLICATION_ID = 0x45444741
 """`EDGA`."""
@@ -24,6 +25,8 @@ PAGE_BYTES = 1024
 SQLITE_VERSION = sqlite3.sqlite_version
 MIN_QUOTA_BYTES = 512 * 1024
 _WAL_FRAME_BYTES = PAGE_BYTES + 24
+_READ_MARKS = range(123, 128)
+"""Bytes of the -shm that are locked by who reads (sqlite.org/walformat.html, section 2.3)."""
 
 _ROW = "id INTEGER PRIMARY KEY, epoch INT, kind TEXT, key TEXT, n INT, crc INT, head BLOB, body BLOB"
 SCHEMA = {
@@ -208,6 +211,20 @@ def _opened(path: Path, connect: Callable[..., sqlite3.Connection], *pragmas: st
     return Database(path, connection)
 
 
+def writers(path: Path) -> list[str]:
+    """Other programs that keep everybody else from writing, as far as can be seen."""
+    return [name for file in (path, _shm_of(path)) for name in lock_holders(file, lambda lock: lock.kind == "WRITE")]
+
+
+def readers(path: Path) -> list[str]:
+    """Other programs that are in the middle of reading, as far as can be seen."""
+    return lock_holders(_shm_of(path), lambda lock: lock.first in _READ_MARKS)
+
+
+def _shm_of(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
 def _text(stored: bytes) -> str:
     return stored.decode("utf-8", "surrogateescape")
 
@@ -246,5 +263,6 @@ def _classed(path: Path, code: int, error: sqlite3.DatabaseError | UnicodeDecode
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT):
         return Damaged(text, hint="the agent moves it aside, goes on in a new file, and takes over what is whole")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Retryable(text, hint=f"another program holds a lock on {path.name}: close it")
+        who = ", ".join(writers(path)) or "another program"
+        return Retryable(text, hint=f"{who} holds a lock on {path.name}: end it, or wait until it has ended")
     return Retryable(text, hint=f"check the volume that holds {path.parent}: mount, permissions, dmesg")

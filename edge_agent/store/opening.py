@@ -42,7 +42,7 @@ from edge_agent.store.identity import (
     sync_folder,
     write_identity,
 )
-from edge_agent.store.inspection import why_not
+from edge_agent.store.inspection import wal_of, why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.reserve import give_reserve, quota_on, take_reserve
@@ -54,6 +54,8 @@ LOCK = "store.lock"
 _HOLDS_ROWS = frozenset({"corrupt", "mismatch", "schema"})
 """Why a file was moved aside that may hold rows of ours."""
 _SETTLED_RANGES = 1000
+LARGE_WAL_BYTES = 256 * 1024 * 1024
+"""SQLite reads a -wal whole before the first row: what takes an SD card seconds is read beside the running agent."""
 _NEEDS_A_PERSON = frozenset(
     {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 )
@@ -111,6 +113,7 @@ class Opening:
         self._lock: DirectoryLock | None = None
         self._identity: Identity | None = None
         self._jobs: tuple[Job, ...] = ()
+        self._put_off = False
 
     @property
     def directory(self) -> Path:
@@ -131,6 +134,7 @@ class Opening:
         try:
             make_folder(self._directory)
             self._lock = DirectoryLock(self._directory / LOCK)
+            self._put_off_a_large_wal()
             self._begin(writer)
             take_reserve(self._directory)
         except OSError as error:
@@ -190,6 +194,17 @@ class Opening:
         if self._lock is not None:
             self._lock.close()
         self._lock = None
+
+    def _put_off_a_large_wal(self) -> None:
+        """Raises Retryable, once."""
+        wal = wal_of(self._path)
+        size_bytes = wal.stat().st_size if wal.exists() else 0
+        if size_bytes > LARGE_WAL_BYTES and not self._put_off:
+            self._put_off = True
+            raise Retryable(
+                f"{wal} has {size_bytes // 1_000_000:,} MB, which are read before the store opens",
+                hint="a program that reads in the store for long makes it grow: end it; the agent goes on in memory",
+            )
 
     def _begin(self, writer: Writer) -> None:
         self._identity = read_identity(self._identity_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.children import ending
 from edge_agent.store.takeover import Piece, Taken, cut_piece
 
 _ATTEMPTS = 3
@@ -26,8 +27,8 @@ class Salvaging:
         self._received = bytearray()
         self._failures: dict[str, int] = {}
         self._piece: Piece | None = None
-        self.given_up: set[str] = set()
-        """Databases whose salvage failed again and again; the next start tries anew."""
+        self.given_up: dict[str, str] = {}
+        """Databases whose salvage failed again and again, with how it ended last; the next start tries anew."""
 
     def due(self, names: Sequence[str]) -> bool:
         return any(name not in self.given_up for name in names)
@@ -74,8 +75,8 @@ class Salvaging:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-        except OSError:  # no memory or no processes left
-            self._failed(name)
+        except OSError as error:  # no memory or no processes left
+            self._failed(name, f"it cannot be started: {error.strerror}")
             return
         assert child.stdout is not None
         os.set_blocking(child.stdout.fileno(), False)
@@ -100,13 +101,14 @@ class Salvaging:
         try:
             piece = cut_piece(self._received)
         except msgspec.DecodeError:
-            piece, ended = None, True
+            self._failed(name, "it said what is no piece of a salvage")
+            return None
         if piece is None and ended:
-            self._failed(name)
+            self._failed(name, ending(child.wait(), b""))
         return piece
 
-    def _failed(self, name: str) -> None:
+    def _failed(self, name: str, how: str) -> None:
         self.close()
         self._failures[name] = self._failures.get(name, 0) + 1
         if self._failures[name] >= _ATTEMPTS:
-            self.given_up.add(name)
+            self.given_up[name] = how

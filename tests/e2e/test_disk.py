@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -49,3 +50,22 @@ def test_start_on_a_read_only_volume_senses_and_decides_and_keeps_all_when_it_ca
         finally:
             agent.kill()
         assert_epochs_are_dense(account(volume / "store"))
+
+
+@pytest.mark.slow
+def test_rows_that_cannot_be_taken_over_are_trouble_in_status(tmp_path: Path) -> None:
+    agent = RunningAgent(tmp_path, site_text(more=SITE))
+    try:
+        agent.start()
+        agent.wait_for(lambda s: s["store"]["readings"], 30, "the first readings")
+        assert agent.stop() == 0
+        folder = tmp_path / "data" / "store"
+        identity = json.loads((folder / "store.id").read_bytes())
+        (folder / "store.id").write_text(json.dumps({**identity, "jobs": [{"name": "store.db.corrupt-1"}]}))
+        (folder / "store.db.corrupt-1").mkdir()
+        agent.start()
+        seen = agent.wait_for(lambda s: any("store.db.corrupt-1" in t for t in s["trouble"]), 30, "the trouble")
+        assert any(t.startswith("store.salvage: the rows of ") for t in seen["trouble"])
+        assert any("could not be taken over" in alert["text"] for alert in seen["alerts"])
+    finally:
+        agent.kill()

@@ -147,3 +147,35 @@ def test_a_link_that_costs_carries_alerts_while_telemetry_is_on_hold(tmp_path):
             agent.start()
             again = agent.wait_for(lambda s: s["uplink"]["connected"], 30, "the connection")
             assert again["uplink"]["budget"]["used_bytes"] >= used, "the day goes on"
+
+
+UNKNOWN_ALIAS = b"\x30\x06\x00\x00\x03\x23\x27\x0f"
+"""It stands for nothing, and is above what the agent allows."""
+HALF_AN_ALIAS = b"\x30\x05\x00\x00\x02\x23\x00"
+NOT_UTF_8 = b"\x30\x07\x00\x02\xff\xfe\x00xx"
+
+
+@pytest.mark.slow
+def test_row_58_misused_aliases_and_topics_that_are_not_utf_8_stop_neither_rules_nor_rows(tmp_path):
+    with ScriptedBroker() as broker:
+        site = site_text(broker=broker.port, ack="broker", more=SITE).replace(
+            f"port = {broker.port}", f'port = {broker.port}\nreconnect_max = "2s"'
+        )
+        with RunningAgent(tmp_path, site) as agent:
+            agent.wait_for(lambda s: s["uplink"]["connected"], 20, "connected")
+            broker.say(NOT_UTF_8)
+            broker.say(UNKNOWN_ALIAS)
+            agent.wait_for(lambda s: s["uplink"]["counts"].get("down_bad_topic") == 2, 20, "both are dropped")
+            assert broker.connects == 1
+            began = time.monotonic()
+            for connects in (1, 2, 3):
+                agent.wait_for(lambda s: s["uplink"]["connected"], 30, "connected again")
+                broker.say(HALF_AN_ALIAS)
+                wait_until(lambda n=connects: broker.connects > n, 30, "it comes again")
+            assert broker.connects <= 2 + (time.monotonic() - began), "at most one connection a second"
+            agent.wait_for(lambda s: s["uplink"]["connected"], 30, "connected again")
+            told = agent.wait_for(lambda s: s["rules"]["hot"] == "raised", 30, "rules go on")
+            rows = len(broker.published)
+            wait_until(lambda: len(broker.published) > rows, 20, "rows go out")
+            assert told["store"]["readings"] > 0
+            assert agent.stop() == 0

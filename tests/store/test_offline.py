@@ -1,14 +1,21 @@
 """A start on a volume that refuses: the agent is live in memory, and the store opens by itself when the disk does."""
 
 import errno
+import os
 import random
 import sqlite3
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
+from edge_agent.clock import FakeClock
+from edge_agent.errors import Fatal, Retryable
+from edge_agent.store import alarms
 from edge_agent.store import opening as opening_module
+from edge_agent.store.alarms import Alarms
 from edge_agent.store.identity import IDENTITY, read_identity
 from edge_agent.store.opening import open_store
 from tests.store import effects
@@ -119,23 +126,168 @@ def test_epoch_of_a_start_without_a_disk_is_its_own(tmp_path):
 def test_database_that_another_program_locks_is_waited_for(tmp_path):
     """Input 79."""
     lived_once(tmp_path)
-    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
-    other.execute("PRAGMA locking_mode=EXCLUSIVE")
-    other.execute("BEGIN EXCLUSIVE")
-    other.execute("UPDATE epoch SET boot = boot")
-    with running(tmp_path, interval_ns=20_000_000) as box:
-        assert "lock" in box.writer.offline
+    with (
+        another_program(LOCK, tmp_path / "store.db", "BEGIN EXCLUSIVE") as other,
+        running(tmp_path, interval_ns=20_000_000) as box,
+    ):
+        assert f"(pid {other.pid}) holds a lock on store.db" in box.writer.offline
         box.body.put([effects.record(0)])
-        other.execute("ROLLBACK")
-        other.close()
+        other.stdin.close()
         assert box.body.flush(30)
     assert list(account(tmp_path).rows["press", box.epoch]) == [(0, 0)]
+
+
+def test_database_that_another_program_locks_while_it_runs_names_that_program(tmp_path):
+    """Input 79."""
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        box.body.put([effects.record(0)])
+        assert box.body.flush(10)
+        with another_program(LOCK, tmp_path / "store.db", "BEGIN IMMEDIATE") as other:
+            box.body.put([effects.record(1)])
+            assert wait_until(lambda: box.body.failing, 20)
+            assert f"(pid {other.pid}) holds a lock on store.db" in box.body.failing
+            other.stdin.close()
+            assert box.body.flush(30)
+    assert list(account(tmp_path).rows["press", box.epoch]) == [(0, 1)]
+
+
+LOCK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+if sys.argv[2] == "BEGIN EXCLUSIVE":
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+db.execute(sys.argv[2])
+db.execute("UPDATE epoch SET boot = boot")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_program(script, path, *arguments):
+    """From when it says that it is ready until its input is closed."""
+    argv = [sys.executable, "-c", script, str(path), *arguments]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"ready\n"
+            yield other
+        finally:
+            other.kill()
+
+
+VALID_WAL = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA synchronous=OFF")
+db.execute("PRAGMA wal_autocheckpoint=0")
+for i in range(int(sys.argv[2])):
+    db.execute("INSERT OR REPLACE INTO dead(id, body) VALUES (1, randomblob(1000000))")
+db.execute("DELETE FROM dead")
+os._exit(0)
+"""
+"""Commits of a megabyte, and no end: nothing empties the -wal."""
+
+
+def garbage(wal):
+    wal.write_bytes(random.Random(1).randbytes(1 << 20))
+    os.truncate(wal, 3 << 30)
+
+
+def truncated(wal):
+    os.truncate(wal, wal.stat().st_size - 5000)
+
+
+BESIDE = {
+    "sparse": lambda wal: os.truncate(wal, 3 << 30),
+    "garbage": garbage,
+    "truncated": truncated,
+    "valid": lambda _: None,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", BESIDE)
+def test_start_beside_a_large_wal_is_live_at_once_and_loses_nothing(tmp_path, what):
+    """Input 79: 3 GB where nothing of it is to be read, 300 MB where all is."""
+    epoch = lived_once(tmp_path)
+    megabytes = "1" if what in ("sparse", "garbage") else "300"
+    subprocess.run([sys.executable, "-c", VALID_WAL, str(tmp_path / "store.db"), megabytes], check=True)
+    BESIDE[what](tmp_path / "store.db-wal")
+    assert (tmp_path / "store.db-wal").stat().st_size > opening_module.LARGE_WAL_BYTES
+    began = time.monotonic()
+    writer = open_store(tmp_path, gateway="gw1", quota_bytes=1 << 20, clock=FakeClock())
+    live_s = time.monotonic() - began
+    assert "MB, which are read before the store opens" in writer.offline
+    writer.close()
+    began = time.monotonic()
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        box.body.put(effects.records(0, 9))
+        assert box.body.flush(60)
+        print(f"{what}: live after {live_s:.3f} s, the store open after {time.monotonic() - began:.2f} s")
+        assert live_s < 5
+    found = account(tmp_path)
+    assert list(found.rows["press", box.epoch]) == [(0, 9)]
+    assert list(found.rows["press", epoch]) == [(0, 9)]
+    assert found.closed[epoch].last["press"] == 9
+
+
+def test_second_agent_is_refused_also_beside_a_large_wal(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening_module, "LARGE_WAL_BYTES", 1)
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        box.body.put([effects.record(0)])
+        assert box.body.flush(10)
+        with pytest.raises(Fatal):
+            open_store(tmp_path, gateway="gw1", quota_bytes=1 << 20, clock=FakeClock())
+
+
+class Reports:
+    def __init__(self):
+        self.said = []
+
+    def __call__(self, part, up, reason):
+        self.said.append((part, up, reason))
+
+
+def test_wal_that_a_reader_does_not_let_anybody_empty_is_an_alarm_with_its_name(tmp_path, monkeypatch):
+    """Durability row 29."""
+    monkeypatch.setattr(alarms, "WAL_BYTES", 1 << 20)
+    reports = Reports()
+    with running(tmp_path, interval_ns=20_000_000, quota_bytes=4 << 20) as box:
+        watch = Alarms(box.writer.path, box.body, reports)
+        box.body.put(noisy(0, 99))
+        assert box.body.flush(10)
+        watch.turn()
+        assert reports.said == []
+        with another_program(READ, tmp_path / "store.db") as other:
+            for start in range(100, 150_100, 1000):
+                assert box.body.wait_room(10)
+                box.body.put(noisy(start, start + 999))
+            assert box.body.flush(10)
+            watch.turn()
+            watch.turn()
+            ((part, up, reason),) = reports.said
+            assert (part, up) == ("store.wal", False)
+            assert f"(pid {other.pid}) reads in the store" in reason
+        for start in range(150_100, 180_100, 1000):
+            box.body.put(noisy(start, start + 999))
+            assert box.body.flush(10)
+        watch.turn()
+        assert reports.said[1:] == [("store.wal", True, "")]
+
+
+READ = """
+import sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, isolation_level=None)
+db.execute("BEGIN")
+db.execute("SELECT count(*) FROM row2").fetchone()
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize("when", ["write", "fsync"])
 def test_commit_that_failed_at_the_disk_is_repeated_over_a_fresh_connection(tmp_path, monkeypatch, when):
     """Durability row 4: after a failed fsync nothing that was only written counts as kept."""
-    from edge_agent.errors import Retryable
     from edge_agent.store.database import Database
     from tests.store.test_body import Faults
 
@@ -152,9 +304,6 @@ def test_commit_that_failed_at_the_disk_is_repeated_over_a_fresh_connection(tmp_
 
 
 def test_folder_that_is_not_the_agents_stops_the_start(tmp_path):
-    from edge_agent.clock import FakeClock
-    from edge_agent.errors import Retryable
-
     (tmp_path / "file").write_text("")
     with pytest.raises(Retryable):
         open_store(tmp_path / "file" / "x", gateway="gw1", quota_bytes=1 << 20, clock=FakeClock())

@@ -9,12 +9,14 @@ import time
 import pytest
 
 from edge_agent.contract import decode
+from edge_agent.store.alarms import Alarms
 from edge_agent.store.aside import KEPT, aside_wal, asides
 from edge_agent.store.database import Damaged
 from edge_agent.store.identity import IDENTITY, read_identity
 from edge_agent.store.salvaging import Salvaging
 from tests.store.accounting import Account, account
 from tests.store.box import Box
+from tests.store.test_body import running, wait_until
 
 QUOTA = 16 << 20
 PAGE = 1024
@@ -149,11 +151,26 @@ def test_child_that_fails_is_given_up_until_the_next_start(tmp_path):
     end_s = time.monotonic() + 20
     while salvaging.due(box.writer.salvaging) and time.monotonic() < end_s:
         assert salvaging.next_piece(box.writer.salvaging, box.writer.taken) is None
-    assert salvaging.given_up == {"store.db.corrupt-1"}
+    assert salvaging.given_up == {"store.db.corrupt-1": "it ended with exit code 1"}
     box.commit(box.telemetry())
     box.restart()
     assert take_over(box, Salvaging(box.directory))
     box.close()
+
+
+def test_salvage_that_was_given_up_is_told_with_how_it_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(Salvaging, "_child", lambda *_: ["/bin/false"])
+    cut_off(filled(tmp_path / "data", rows=5), schema_gone)
+    told = []
+    with running(tmp_path / "data", interval_ns=20_000_000) as box:
+        watch = Alarms(box.writer.path, box.body, lambda *said: told.append(said))
+        watch.turn()
+        assert wait_until(lambda: box.body.given_up, 20)
+        watch.turn()
+        watch.turn()
+    ((part, up, why),) = told
+    assert (part, up) == ("store.salvage", False)
+    assert "store.db.corrupt-1 (it ended with exit code 1) could not be taken over" in why
 
 
 def test_store_that_is_damaged_while_it_takes_over_loses_neither(tmp_path):
