@@ -35,6 +35,7 @@ from edge_agent.drivers import driver
 from edge_agent.durations import parse_duration
 from edge_agent.engine import Engine
 from edge_agent.errors import ExitCode, Fatal
+from edge_agent.expiry import Expiry, certificates_of
 from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
 from edge_agent.inbox import Inbox
@@ -140,6 +141,7 @@ class Agent:
             self._event_clock.runner = self.runner
             self.runner.begin_at(self.clock.now())
         self.updates = Updates(self.site, self._links, self.engine, clock=self.clock, post=self.news.offer)
+        self.expiry = Expiry(tuple(certificates_of(self.site)), self.health, self.news.offer)
         self.control = Control(self)
         self.commands = make_intake(
             self.site, clock=self.clock, utc_ms=self.timekeeper.utc_ms, execute=self.control.remote,
@@ -377,6 +379,8 @@ class Agent:
         self._memory.write(self.engine.remember())
         self.commands.kept(commanded)
         self.starts.keep()
+        now = self.clock.now()
+        self.expiry.look(now, self.timekeeper.known_ms(now))
         self.timekeeper.keep(partial(self.supervisor.report, "memory.clock", alert=True))
         if self._incident_asked.is_set():
             self._incident_asked.clear()

@@ -15,6 +15,7 @@ from edge_agent.config.nearest import did_you_mean
 from edge_agent.decisions import Hold
 from edge_agent.durations import LONGEST_HOLD_NS
 from edge_agent.engine import Engine
+from edge_agent.expiry import Expiry
 from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
 from edge_agent.inbox import Feed, Inbox
@@ -56,6 +57,7 @@ class Observed(Protocol):
     actuators: dict[str, ActuatorBody]
     committed: Tally
     backlog: Backlog
+    expiry: Expiry
     flash: FlashMeter
     timekeeper: Timekeeper
     starts: Starts
@@ -178,6 +180,7 @@ class Control:
             "mcus": agent.updates.to_list(),
             "store": self._store(),
             "uplink": self._uplink(now.mono_ns),
+            "certificates": agent.expiry.to_list(agent.timekeeper.known_ms(now)),
             "parked": agent.supervisor.parked(),
         }
 

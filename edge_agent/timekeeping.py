@@ -122,11 +122,15 @@ class Timekeeper:
 
     def utc_ms(self, now: Stamp) -> int | None:
         """The time of day, by the monotonic clock where the wall clock is not right; None where nobody knows."""
+        known_ms, wall_ms = self.known_ms(now), now.wall_ns // 1_000_000
+        return wall_ms if known_ms is None and wall_ms >= self.floor_ms else known_ms
+
+    def known_ms(self, now: Stamp) -> int | None:
+        """The same without a guess."""
         offset_ms = None if now.quality else self.offset_ms(now.boot)
         if offset_ms is not None:
             return now.mono_ns // 1_000_000 + offset_ms
-        wall_ms = now.wall_ns // 1_000_000
-        return wall_ms if now.quality or wall_ms >= self.floor_ms else None
+        return now.wall_ns // 1_000_000 if now.quality else None
 
     def turn(self, declare: Callable[[Sequence[TimeFix]], None], report: Report) -> None:
         """One look at the clocks: new time fixes go to `declare`, steps of a clock that was right to `report`."""

@@ -145,6 +145,9 @@ class HealthChange(msgspec.Struct, frozen=True, tag="health"):
     reason: str = ""
     alert: bool = False
     """People should hear of it."""
+    severity: str = "warning"
+    again: bool = False
+    """It is raised already and became worse: they should hear of it once more."""
 
 
 class LaneChange(msgspec.Struct, frozen=True, tag="lane"):

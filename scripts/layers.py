@@ -27,7 +27,10 @@ LAYERS: list[list[str]] = [
     ["engine plan decisions alerts lane_state model_input signal_table"],
     ["supervisor api runner inbox source_body event_log"],
     ["drill", "fleet", "packages", "commands"],
-    ["agent assembly drivers context control narrator mcu_history memory starts updates timekeeping up_documents"],
+    [
+        "agent assembly drivers context control narrator expiry mcu_history memory starts updates timekeeping "
+        "up_documents"
+    ],
     ["cli __main__"],
 ]
 """Lowest first. Siblings never import each other, but for those of one text: one idea in several files."""

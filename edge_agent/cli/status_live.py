@@ -11,6 +11,7 @@ from edge_agent.cli.show import age, ago, counted, size
 Document = Mapping[str, Any]
 
 _OLD_BACKLOG_S = 10.0
+_DAY_S = 86_400
 _SHOWN_ELSEWHERE = {"opened", "items", "downs", "connects", "inbound", "predictions", "invalid", "starts", "done"}
 _TRUST = {"trusted": "good", "watch": "odd", "degraded": "bad", "quarantined": "bad", "unavailable": "bad"}
 
@@ -29,6 +30,7 @@ def live_page(status: Document) -> list[Section]:
         Section("updates", [_mcu(mcu) for mcu in status["mcus"] if mcu["stage"] or mcu["end"]]),
         Section("store", list(_store(status["store"]))),
         Section("uplink", list(_uplink(status["uplink"], status["store"]["backlog"]))),
+        Section("certs", [_certificate(certificate) for certificate in status["certificates"]]),
     ]
 
 
@@ -206,6 +208,16 @@ def _uplink_notes(uplink: Document) -> Iterator[str]:
         yield f"nobody was subscribed to {rows}: the broker took and dropped them; is the ingest there?"
     if "subscription_refused" in notes:
         yield f"the broker lets nothing come back ({notes['subscription_refused']}): allow it in its ACL"
+
+
+def _certificate(certificate: Document) -> Line:
+    days, name, file = certificate["days"], certificate["name"], certificate["file"]
+    if days is None:
+        return Line(name, "unknown", "odd", f"{file}: {certificate['why_not'] or 'not read yet'}")
+    if days <= 0:
+        return Line(name, "expired", "bad", f"{age(-days * _DAY_S)} ago: {file}")
+    tone = "bad" if days <= 3 else "odd" if days <= 30 else "good"
+    return Line(name, "valid", tone, f"for {age(days * _DAY_S)} more: {file}")
 
 
 def _backlog(backlog: Document) -> str:

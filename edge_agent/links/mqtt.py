@@ -411,7 +411,9 @@ class Session:
             self._lose(Lost(f"{self.where} closed the connection", hint))
 
     def _closed_early(self) -> Lost:
-        return reasons.closed_early(self.where, self.settings.version, tls=self.settings.tls is not None)
+        tls = self.settings.tls
+        certificate = tls is not None and tls.cert is not None
+        return reasons.closed_early(self.where, self.settings.version, tls=tls is not None, certificate=certificate)
 
     def _check_size(self, publication: Publication, properties_bytes: int) -> None:
         rest = 4 + len(publication.topic.encode()) + properties_bytes + len(publication.body)

@@ -92,11 +92,15 @@ def not_a_broker(where: str, greeting: bytes) -> Lost:
     return Lost(f"what answers at {where} is not an MQTT broker", hint, busy=True)
 
 
-def closed_early(where: str, version: str, *, tls: bool) -> Lost:
+def closed_early(where: str, version: str, *, tls: bool, certificate: bool) -> Lost:
+    """`certificate`: this client showed one, and the alert that refused it may have gone down with the connection."""
     other = "3.1.1" if version == "5" else "5"
-    port = "does it ask for a client certificate (tls.cert, tls.key)?" if tls else "a port for TLS needs [tls]"
-    hint = f'does it speak MQTT {version}? try version = "{other}"; {port}'
-    return Lost(f"{where} closed the connection without an answer", hint)
+    if certificate:
+        also = "does it refuse this client's certificate (tls.cert)?"
+    else:
+        also = "does it ask for a client certificate (tls.cert, tls.key)?" if tls else "a port for TLS needs [tls]"
+    hint = f'does it speak MQTT {version}? try version = "{other}"; {also}'
+    return Lost(f"{where} closed the connection without an answer", hint, busy=certificate)
 
 
 def failed(where: str, error: OSError, *, worked: bool = False) -> Lost:

@@ -68,6 +68,7 @@ TROUBLE: dict[str, Any] = {
                "reason": "connection refused", "sent": 9000, "resent": 3, "delivered": 8990, "refused": 2,
                "connects": 3, "in_flight": 0, "waiting": 340, "uncovered": 0, "oldest_uncovered_s": None,
                "set_aside": 0},
+    "certificates": [],
     "parked": [],
 }  # fmt: skip
 

@@ -79,13 +79,13 @@ def password_file(folder, **users):
 class Authority:
     """A certificate authority in a folder: `ca` is its certificate, `issue` gives (certificate, key)."""
 
-    def __init__(self, folder, name="ca"):
+    def __init__(self, folder, name="ca", *, days=2):
         if shutil.which("openssl") is None:
             pytest.skip("openssl is not installed")
         self.folder = folder
         self.ca, self._key = folder / f"{name}.pem", folder / f"{name}.key"
         _openssl(
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), "-subj", f"/CN={name}",
             "-keyout", self._key, "-out", self.ca,
         )  # fmt: skip
 

@@ -10,11 +10,13 @@ REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-L
 
 
 class TlsPortal:
-    """`payload`: every byte that a client sent inside the encrypted connection; `connects`: how often one came."""
+    """`payload`: every byte that a client sent inside the encrypted connection; `connects`: how often one came.
+    `mute`: it hangs up without an answer."""
 
-    def __init__(self, cert, key):
+    def __init__(self, cert, key, *, mute=False):
         self.payload = bytearray()
         self.connects = 0
+        self._mute = mute
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(cert, key)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -41,4 +43,5 @@ class TlsPortal:
                 connection.settimeout(5)
                 with self._context.wrap_socket(connection, server_side=True) as tls:
                     self.payload += tls.recv(65536)
-                    tls.sendall(REDIRECT)
+                    if not self._mute:
+                        tls.sendall(REDIRECT)

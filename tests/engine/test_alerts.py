@@ -31,6 +31,16 @@ def test_storm_is_one_summary_and_how_it_stands_is_said_when_it_rests() -> None:
     assert "81 changes" in over[0].text
 
 
+def test_what_becomes_worse_is_said_again_and_stays_one_alert() -> None:
+    def change(second: int, severity: str, *, again: bool) -> HealthChange:
+        return HealthChange("uplink.tls.cert", False, at(second), severity, True, severity, again)
+
+    steps = [change(1, "info", again=True), change(2, "warning", again=False), change(3, "critical", again=True)]
+    said = of(Alert, run(engine(), tick(0), *steps))
+    assert [(a.state, a.severity) for a in said] == [("raised", "info"), ("raised", "critical")]
+    assert len({a.alert_id for a in said}) == 1
+
+
 def test_a_part_that_works_again_is_said_in_words() -> None:
     gone = HealthChange("motor.safe_state", False, at(1), "the board is in its safe state", alert=True)
     back = HealthChange("motor.safe_state", True, at(2), alert=True)
