@@ -27,7 +27,8 @@ def scan(ports: tuple[str, ...], seconds: float, listen_only: bool, as_json: boo
     A port that somebody holds is not touched. A free one is listened to (NMEA 0183, JSON lines), then asked for a
     firmware bridge, then for Modbus addresses 1 to 10; where a byte too many could do harm, use --listen-only.
 
-    Exit codes: 0 done, also when nothing was found; 2 wrong usage, or a PORT that is no serial device.
+    Exit codes: 0 done, also when nothing was found; 1 a PORT could not be opened; 2 wrong usage, or a PORT that is no
+    serial device.
     """
     from edge_agent.links.ports import find_ports
 
@@ -48,6 +49,8 @@ def scan(ports: tuple[str, ...], seconds: float, listen_only: bool, as_json: boo
         click.echo("no serial devices: is anything plugged in? name one: edge-agent ports scan /dev/ttyUSB0")
     if any(result["not_a_port"] for result in results):
         sys.exit(ExitCode.CONFIGURATION)
+    if ports and any(result["problem"] for result in results):
+        sys.exit(ExitCode.FAILURE)
 
 
 def _look(port: Any, seconds: float, listen_only: bool, say: Any) -> dict[str, Any]:
@@ -71,6 +74,9 @@ def _look(port: Any, seconds: float, listen_only: bool, say: Any) -> dict[str, A
 
 
 def _show(result: dict[str, Any]) -> None:
+    if result["problem"]:
+        click.echo(show.safe(result["problem"]))  # which names the device
+        return
     leads = f" ({show.safe(result['path'])})" if result["path"] != result["device"] else ""
     click.echo(f"{show.safe(result['device'])}{leads}: {show.safe(_verdict(result))}")
     for line in result["table"].splitlines():
@@ -80,5 +86,4 @@ def _show(result: dict[str, Any]) -> None:
 def _verdict(result: dict[str, Any]) -> str:
     if result["held_by"]:
         return f"held by {', '.join(result['held_by'])}"
-    silence = "; ".join(filter(None, ("nothing known answers", result["not_asked"])))
-    return str(result["problem"] or result["heard"] or silence)
+    return str(result["heard"] or "; ".join(filter(None, ("nothing known answers", result["not_asked"]))))

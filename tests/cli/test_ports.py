@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.command import AS_NOBODY, as_nobody
+from cli.test_status import keys_documented
 from edge_agent.links.ports import find_ports
 from tests.bridge.device import C_DIR, need, run
 from tests.modbus.servers import Slaves
@@ -133,6 +135,7 @@ def test_nmea_is_heard_and_its_numbers_are_named(tmp_path: Path) -> None:
 def test_json_lines_are_heard_and_their_fields_typed(tmp_path: Path) -> None:
     with talking(tmp_path / "ttyACM7", *says(NDJSON)) as tty_port:
         port = scanned(tty_port.path, "--listen-only")
+    assert keys_documented("ports scan") >= port.keys()
     assert port["heard"] == "JSON lines: Temp, on, n, why"
     assert 'on = { type = "bool" }' in port["table"]
     assert_runs(port, tmp_path)
@@ -183,7 +186,19 @@ def test_what_is_no_serial_port_is_said_before_anything_is_tried(tmp_path: Path)
     assert done.returncode == 2
     nope, passwd, folder = done.stdout.splitlines()
     assert ("no such device" in nope, "is not a terminal" in passwd, "is a folder" in folder) == (True, True, True)
+    assert [line.count(name) for line, name in ((nope, "/nope"), (passwd, "/etc/passwd"))] == [1, 1]
     assert done.stderr == ""
+
+
+@AS_NOBODY
+def test_port_that_is_named_and_may_not_be_opened_is_exit_code_1() -> None:
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
+    os.fchmod(slave, 0o600)
+    os.close(slave)
+    done = as_nobody("ports", "scan", name)
+    os.close(master)
+    assert (done.code, done.out) == (1, f"{name}: permission denied; join the group dialout, or become root\n")
 
 
 def test_listening_sends_nothing_and_asking_does(tmp_path: Path) -> None:
