@@ -74,7 +74,7 @@ def open_store(
 ) -> Writer:
     """The store in this directory, a new epoch begun and the one before closed, both on the disk.
 
-    `witness`: a file on a tmpfs that is told where the streams stand, and is asked for that at the next start.
+    `witness`: a file on a tmpfs that is told where streams and devices stand, and is asked at the next start.
 
     Where the disk refuses now, it is not open: `Writer.offline` says why, and `Writer.reopen` tries again. Raises
     Fatal for what a person has to settle (newer schema, strange file, another agent, quota too small), and Retryable
@@ -240,12 +240,15 @@ class Opening:
             now = self._clock.now()
             known = self._identity.epoch if self._identity else ""
             start_no = self._next_number(db, writer.epoch)
-            note = Note(start_no, writer.epoch, before.newest, {}, before.cursors, before.settled)
+            closed = before.epoch or known
+            told = self.witness.told(closed)
+            cursors = before.cursors if before.epoch else told.cursors
+            note = Note(start_no, writer.epoch, before.newest, {}, cursors, before.settled)
             writer.begin(db, note, found=found)
             writer.begin_epoch(now.boot, now.wall_ns // 1_000_000)
-            closed = before.epoch or known
             if closed and closed != writer.epoch:
-                writer.close_epoch(closed, self.witness.highest(closed, before.last), found)
+                last = {s: max(before.last.get(s, -1), told.last.get(s, -1)) for s in {**before.last, **told.last}}
+                writer.close_epoch(closed, last, found)
             writer.commit([], GapSet())
         except BaseException:
             writer.abandon("the store could not be written at the start")

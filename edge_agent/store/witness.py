@@ -1,8 +1,9 @@
-"""Where every stream of the epoch stands, told after each commit to a file that outlives the process.
+"""Where every stream and every device stands, told after each commit to a file that outlives the process.
 
 A process that is killed writes no note at its end: a last row that somebody takes away before the next start would be
-missed by nobody. The file lies on a tmpfs, so that it costs no flash; it is not synced, and a power cut takes it. It
-never names a number that was not committed.
+missed by nobody. And a damaged database takes a device's place along: what the device drops meanwhile would be missed
+by nobody. The file lies on a tmpfs, so that it costs no flash; it is not synced, and a power cut takes it. It never
+names a number that was not committed, and a device is told of a place only after it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from edge_agent.store.identity import StartNo
 from edge_agent.unreadable import UNREADABLE
 
 
-class _Said(msgspec.Struct, frozen=True):
-    epoch: str
-    last: dict[str, StartNo]
+class Said(msgspec.Struct, frozen=True):
+    """`last`: by stream, the highest number that is committed or declared lost; `cursors`: by stream, the device's
+    own number of its last committed sample."""
+
+    epoch: str = ""
+    last: dict[str, StartNo] = {}
+    cursors: dict[str, int] = {}
 
 
-_decoder = msgspec.json.Decoder(_Said)
+_decoder = msgspec.json.Decoder(Said)
 
 
 class Witness:
@@ -32,26 +37,21 @@ class Witness:
         self._path = path
         self._beside = path and path.with_name(path.name + ".new")
 
-    def tell(self, epoch: str, last: dict[str, int]) -> None:
-        """`last`: by stream, the highest number that is committed or declared lost."""
+    def tell(self, said: Said) -> None:
         if self._path is None or self._beside is None:
             return
-        text = msgspec.json.encode(_Said(epoch, last))
+        text = msgspec.json.encode(said)
         with suppress(OSError):
             self._beside.write_bytes(text + b"\n%08x\n" % zlib.crc32(text))
             self._beside.replace(self._path)
 
-    def highest(self, epoch: str, last: dict[str, int]) -> dict[str, int]:
-        """`last` of this epoch, raised to what was told."""
-        told = self._told(epoch)
-        return {stream: max(last.get(stream, -1), told.get(stream, -1)) for stream in {**last, **told}}
-
-    def _told(self, epoch: str) -> dict[str, int]:
+    def told(self, epoch: str) -> Said:
+        """Nothing where it was told of another epoch."""
         if self._path is None:
-            return {}
+            return Said()
         try:
             text, _, check = self._path.read_bytes().partition(b"\n")
             said = _decoder.decode(text)
         except (OSError, *UNREADABLE):
-            return {}
-        return said.last if said.epoch == epoch and check == b"%08x\n" % zlib.crc32(text) else {}
+            return Said()
+        return said if said.epoch == epoch and check == b"%08x\n" % zlib.crc32(text) else Said()

@@ -28,7 +28,7 @@ from edge_agent.store.retention import Retention
 from edge_agent.store.salvage import SavedRow
 from edge_agent.store.settled import Outgoing, Verdict
 from edge_agent.store.takeover import TAKEN, Piece, Taken
-from edge_agent.store.witness import Witness
+from edge_agent.store.witness import Said, Witness
 from edge_agent.unreadable import UNREADABLE
 
 _ROWS_PER_NOTE = 256
@@ -465,11 +465,12 @@ class Writer:
         assert attempt is not None
         committed = attempt.committed
         self._attempt = None
-        if attempt.last != self._last:
-            self._opening.witness.tell(self.epoch, attempt.last)
+        told = attempt.last == self._last and not committed.cursors
         self._last = attempt.last
         self.taken = attempt.taken
         self._cursors.update(committed.cursors)
+        if not told:
+            self._opening.witness.tell(Said(self.epoch, self._last, self._cursors))
         self._newest = list(committed.newest)
         self._rows_since_note = 0 if attempt.noted else self._rows_since_note + committed.rows
         self._kept_changes = attempt.changes

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from edge_agent.store.gaps import GapSet
 from tests.store.accounting import account, assert_epochs_are_dense
 from tests.store.box import Box
 
@@ -77,3 +78,30 @@ def test_word_of_another_epoch_claims_nothing(box):
     box.witness.write_bytes(told)
     box.crash()
     assert closing(box).last["press"] == 4
+
+
+def spoiled(directory):
+    with (directory / "store.db").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xa5" * 900)
+    (directory / "store.db-wal").unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoiled, lambda directory: (directory / "store.db").unlink()])
+def test_place_of_a_device_outlives_a_database_that_is_damaged_when_the_agent_starts(box, spoil):
+    """Else what the device drops meanwhile is missed by nobody."""
+    place = GapSet()
+    place.cursors["press"] = (29, 4711)
+    box.writer.commit([], place)
+    box.crash(spoil)
+    assert box.writer.found in ("corrupt", "missing")
+    assert box.writer.cursors == {"press": 4711}
+
+
+def test_place_of_a_device_is_what_a_whole_database_says(box):
+    place = GapSet()
+    place.cursors["press"] = (29, 4711)
+    box.writer.commit([], place)
+    box.witness.write_bytes(b"")
+    box.crash()
+    assert box.writer.cursors == {"press": 4711}
