@@ -48,11 +48,11 @@ def cobs_decode(data: bytes) -> bytes | None:
     full = []
     at = 0
     while at < size:
-        code = out[at]
-        if code == 255:
-            full.append(at + 255)
+        code = data[at]
         out[at] = 0
         at += code
+        if code == 255:
+            full.append(at)
     if at != size or not size:
         return None
     for end in reversed(full):

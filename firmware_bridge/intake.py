@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import isfinite
 from operator import le
@@ -113,7 +113,7 @@ class Intake:
         return self._skip_to(lost.next, GapReason.OVERWRITTEN)
 
     def on_samples(
-        self, message: Samples, schema: Mapping[int, Column], clock: ClockMap, now_ns: int
+        self, message: Samples, schema: Columns, clock: ClockMap, now_ns: int
     ) -> Batch | Gap | None:
         """The new samples; a gap when they came too fast; None for duplicates. Raises MissingBefore."""
         ahead = distance(self.expected, message.first)
@@ -159,14 +159,15 @@ class _Never:
     """The kind of a stream whose every value needs a second look."""
 
 
-class Column(NamedTuple):
-    """One stream as `_clean` wants it. `kind` is the Python type of a value that needs no second look."""
+class Columns(NamedTuple):
+    """The usable streams of a device by index, as `_clean` wants them. `kinds` has the Python type of a value that
+    needs no second look."""
 
-    stream: Stream
-    kind: type
-    low: Value
-    high: Value
-    zero: Value
+    streams: dict[int, Stream]
+    kinds: dict[int, type]
+    lows: dict[int, Value]
+    highs: dict[int, Value]
+    zeros: dict[int, Value]
 
 
 _KINDS: dict[ValueType, tuple[type, Value]] = {
@@ -180,33 +181,39 @@ _KINDS: dict[ValueType, tuple[type, Value]] = {
 _at_most: Callable[[Any, Any], bool] = le
 
 
-def columns(streams: Sequence[Stream | None]) -> dict[int, Column]:
-    """By index, the usable streams of a device."""
-    return {index: _column(stream) for index, stream in enumerate(streams) if stream is not None}
+def columns(streams: Sequence[Stream | None]) -> Columns:
+    """Of a device's streams, those that were not refused."""
+    usable = {index: stream for index, stream in enumerate(streams) if stream is not None}
+    return Columns(
+        usable,
+        {index: _kind(stream) for index, stream in usable.items()},
+        {index: stream.min for index, stream in usable.items()},
+        {index: stream.max for index, stream in usable.items()},
+        {index: _KINDS[stream.type][1] for index, stream in usable.items()},
+    )
 
 
-def _column(stream: Stream) -> Column:
-    kind, zero = _KINDS[stream.type]
+def _kind(stream: Stream) -> type:
     # An infinite range would let infinities pass as good.
     plain = isfinite(stream.min) and isfinite(stream.max)
-    return Column(stream, kind if plain else _Never, stream.min, stream.max, zero)
+    return _KINDS[stream.type][0] if plain else _Never
 
 
 def _clean(
-    streams: tuple[int, ...], raw: list[Value | None], schema: Mapping[int, Column]
+    streams: tuple[int, ...], raw: list[Value | None], schema: Columns
 ) -> tuple[tuple[Value | None, ...], bytes]:
     """Without a Python loop where all is as declared, which it nearly always is."""
-    found = [schema.get(index) for index in streams]
-    if None not in found:
-        _, kinds, lows, highs, zeros = zip(*found, strict=True)
-        plain = list(map(type, raw)) == list(kinds)
-        if plain and all(map(_at_most, lows, raw)) and all(map(_at_most, raw, highs)):
-            # -0.0 becomes 0.0.
-            values = [value or zero for value, zero in zip(raw, zeros, strict=True)] if 0 in raw else raw
-            return tuple(values), bytes(len(raw))
-    graded = [
-        _grade(value, column.stream if column else None) for value, column in zip(raw, found, strict=True)
-    ]
+    if (
+        list(map(type, raw)) == list(map(schema.kinds.get, streams))
+        and all(map(_at_most, map(schema.lows.get, streams), raw))
+        and all(map(_at_most, raw, map(schema.highs.get, streams)))
+    ):
+        # -0.0 becomes 0.0.
+        zeros = map(schema.zeros.get, streams)
+        values = [value or zero for value, zero in zip(raw, zeros, strict=True)] if 0 in raw else raw
+        return tuple(values), bytes(len(raw))
+    found = map(schema.streams.get, streams)
+    graded = [_grade(value, stream) for value, stream in zip(raw, found, strict=True)]
     return tuple(value for value, _ in graded), bytes(quality for _, quality in graded)
 
 

@@ -31,7 +31,7 @@ from firmware_bridge.events import (
     WrongDevice,
 )
 from firmware_bridge.frame import Decoder, FrameCounters, seal
-from firmware_bridge.intake import Column, Intake, MissingBefore, RateLimit, columns, distance
+from firmware_bridge.intake import Intake, MissingBefore, RateLimit, columns, distance
 from firmware_bridge.messages import (
     VERSION,
     Ack,
@@ -114,7 +114,7 @@ class Session:
         self._decoder = Decoder()
         self._intake = Intake(durable, RateLimit(self._limits.max_samples_per_s))
         self._schema = Schema()
-        self._columns: dict[int, Column] = {}
+        self._columns = columns(())
         self._commands = Commands(self._limits.settle_ns)
         self._out = bytearray()
         self._seq = 0
