@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group("alert")
+@click.group("alert", cls=show.Group)
 def command() -> None:
     """Acknowledge an alert of the running agent.
 

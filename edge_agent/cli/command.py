@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group("command")
+@click.group("command", cls=show.Group)
 def command() -> None:
     """Make keys for commands from the backend, and sign a command.
 

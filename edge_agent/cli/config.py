@@ -7,7 +7,7 @@ import click
 from edge_agent.cli import show
 
 
-@click.group("config")
+@click.group("config", cls=show.Group)
 def command() -> None:
     """About site files."""
 

@@ -24,7 +24,7 @@ _database_password_option: Callable[[Any], Any] = click.option(
 )
 
 
-@click.group("fleet")
+@click.group("fleet", cls=show.Group)
 def command() -> None:
     """Take what gateways deliver into PostgreSQL, and prove that it is whole.
 

@@ -35,7 +35,7 @@ def _one(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group("mcu")
+@click.group("mcu", cls=show.Group)
 def command() -> None:
     """Look at microcontrollers, set their outputs, update their firmware.
 

@@ -11,7 +11,7 @@ from edge_agent.cli import show
 from edge_agent.errors import ExitCode
 
 
-@click.group("ports")
+@click.group("ports", cls=show.Group)
 def command() -> None:
     """Find what is plugged in."""
 

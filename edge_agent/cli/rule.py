@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group("rule")
+@click.group("rule", cls=show.Group)
 def command() -> None:
     """Hold a rule of the running agent, release it, or reset a latched one.
 

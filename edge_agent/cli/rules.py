@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group("rules")
+@click.group("rules", cls=show.Group)
 def command() -> None:
     """Try rules on cases of your own."""
 

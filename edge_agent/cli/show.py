@@ -19,6 +19,15 @@ class _Path(click.Path):
         return Path(value)
 
 
+class Group(click.Group):
+    """Lists its commands with whole summaries, where click cuts what is longer than a line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            parts = sorted(self.commands.items())
+            formatter.write_dl([(name, part.get_short_help_str(1000)) for name, part in parts])
+
+
 PATH = _Path(readable=False)
 """A path as it is given: who opens it says what is wrong with it, and what to do."""
 FILE = _Path(exists=True, dir_okay=False)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from edge_agent.cli import store_check, store_compact, store_export, store_salvage, store_stats
+from edge_agent.cli import show, store_check, store_compact, store_export, store_salvage, store_stats
 
 
-@click.group("store")
+@click.group("store", cls=show.Group)
 def command() -> None:
     """Look after the database: beside a running agent, or without one."""
 

@@ -63,6 +63,14 @@ def test_help_fits_80_columns_and_imports_nothing_but_the_command_line(words: tu
     assert not modules & {"edge_agent.types", "edge_agent.config.site"}
 
 
+@pytest.mark.parametrize("group", sorted({words[0] for words in LEAVES if len(words) > 1}))
+def test_help_of_a_group_has_the_whole_summary_of_each_command(group: str) -> None:
+    page = " ".join(edge_agent(group, "--help").out.split())
+    for words, command in LEAVES.items():
+        if words[0] == group:
+            assert f"{words[1]} {command.get_short_help_str(1000)}" in page
+
+
 @pytest.mark.parametrize("words", [(), ("status",)], ids=["edge-agent", "status"])
 def test_help_takes_at_most_150_ms(words: tuple[str, ...]) -> None:
     assert quickest(5, [*words, "--help"]).cpu_s <= 0.15
