@@ -144,11 +144,17 @@ def _places(path: Path, head: Sequence[str], width: int, takes: WindowInput, col
     if len(columns) != takes.channels:
         reason = f"--columns names {len(columns)}; the model takes {takes.channels}"
         raise _wrong(path, reason, "name one for each channel, in the model's order")
-    missing = [name for name in columns if name not in names]
+    fields = [_without_unit(name) for name in names]
+    missing = [name for name in columns if name not in names and fields.count(name) != 1]
     if missing:
         known = ", ".join(names) or "none, as the first line holds numbers"
         raise _wrong(path, f'has no column "{missing[0]}"', f"its columns: {known}")
-    return [names.index(name) for name in columns]
+    return [names.index(name) if name in names else fields.index(name) for name in columns]
+
+
+def _without_unit(column: str) -> str:
+    """`load` of `load [1]`, as `store export` heads its columns."""
+    return column.partition(" [")[0] if column.endswith("]") else column
 
 
 def _cell(path: Path, line: int, row: Sequence[str], place: int) -> float:

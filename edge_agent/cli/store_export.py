@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from edge_agent.cli import agent_socket, beside, progress, show, store_file
-from edge_agent.errors import ExitCode
+from edge_agent.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +77,8 @@ def command(
     time: safe beside a running agent. A file is whole or not there: it is written beside its name, then renamed.
     With --output, --json prints how much was written.
 
-    Exit codes: 0 done; 1 the store cannot be read, or rows were damaged and left out; 2 wrong usage; 3 there is no
-    store.
+    Exit codes: 0 done; 1 the store cannot be read, or rows were damaged and left out; 2 wrong usage, or a stream
+    that it does not have; 3 there is no store.
     """
     from edge_agent.store.checking import Progress
     from edge_agent.store.exporting import Wanted, export_of
@@ -98,6 +98,8 @@ def command(
         progress.shown("rows") as bar,
         export_of(path, wanted, Progress(bar.began, bar.went)) as export,
     ):
+        if streams:
+            _refuse_unknown(streams, export.streams(), kinds)
         records = _write(export, form, output, force, limit)
         damaged = export.damaged
     _say(records, damaged, output, form, as_json)
@@ -118,6 +120,16 @@ def _check_usage(
         raise click.UsageError("an SQLite file needs --output FILE")
     if as_json and output is None:
         raise click.UsageError("--json says how much was written to --output FILE; for records, --format jsonl")
+
+
+def _refuse_unknown(streams: tuple[str, ...], known: frozenset[str], kinds: tuple[str, ...]) -> None:
+    from edge_agent.config.nearest import did_you_mean
+
+    among = f" among its {', '.join(kinds)}" if kinds else ""
+    for stream in streams:
+        if stream not in known:
+            hint = did_you_mean(stream, known, "edge-agent store stats lists the streams")
+            raise Fatal(f'the store has no stream "{stream}"{among}', hint=hint, exit_code=ExitCode.CONFIGURATION)
 
 
 def _write(export: Export, form: str, output: Path | None, force: bool, limit: int | None) -> int:

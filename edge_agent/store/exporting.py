@@ -85,6 +85,20 @@ class Export:
         """UTC less monotonic time, by boot."""
         self._prios = sorted({_PRIO[KINDS[kind]] for kind in wanted.kinds})
 
+    def streams(self) -> frozenset[str]:
+        """Those that rows of the wanted kinds have; when every wanted one is found, no more are looked for."""
+        found: set[str] = set()
+        kinds = {KINDS[kind] for kind in self._wanted.kinds}
+        for prio in self._prios:
+            table, until = ROW_TABLES[prio], self._newest[prio]
+            for _, kind, head in walk(self._db, table, "kind, head", until, unreadable=lambda _: None):
+                if kind in kinds:
+                    with suppress(Rejected, TypeError):  # damaged: said when the row's turn comes
+                        found.update(stream for stream, _, _ in decode_head(head).segments)
+                if found >= self._wanted.streams:
+                    return frozenset(found)
+        return frozenset(found)
+
     def columns(self) -> list[tuple[str, str]]:
         """(field, unit) of everything that `records` will give, in the order of their first appearance."""
         self._began(passes=2)

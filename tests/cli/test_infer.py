@@ -92,14 +92,18 @@ def newest(n: int) -> list[float]:
 def test_window_is_the_same_from_a_table_by_name_by_place_and_from_raw_floats(packages: Path, tmp_path: Path) -> None:
     values = newest(64)
     raw, bare, named = tmp_path / "window.f32", tmp_path / "bare.csv", tmp_path / "named.tsv"
+    export = tmp_path / "export.csv"
     raw.write_bytes(struct.pack("<64f", *values))
     bare.write_text("".join(f"{value}\n" for value in [-99.0, *values]))
     named.write_text("time\ttemp\n" + "".join(f"{i}\t{value}\n" for i, value in enumerate(values)))
+    export.write_text("time,temp [Cel],of [[degF]]\n" + "".join(f"t{i},{v},0\n" for i, v in enumerate(values)))
     told = [
         infer(packages / "ae", TEMPERATURES, "--columns", "value"),
         infer(packages / "ae", raw),
         infer(packages / "ae", bare),
         infer(packages / "ae", named, "--columns", "temp"),
+        infer(packages / "ae", export, "--columns", "temp"),
+        infer(packages / "ae", export, "--columns", "temp [Cel]"),
     ]
     assert len({t["outputs"]["score"] for t in told}) == 1
     assert told[0]["input"] == "1 x 64 values (value), lines 22633 to 22696"
@@ -119,6 +123,7 @@ def refused(*arguments: str | Path) -> Done:
     [
         ("a.csv", "t,value\n1,2\n", [], "has 2 columns; the model takes 1; choose and order them: --columns a,b,c"),
         ("a.csv", "t,value\n1,2\n", ["--columns", "temp"], 'has no column "temp"; its columns: t, value'),
+        ("a.csv", "t [K],t [Cel]\n1,2\n", ["--columns", "t"], 'has no column "t"; its columns: t [K], t [Cel]'),
         ("a.csv", "t,value\n1,2\n", ["--columns", "t,value"], "--columns names 2; the model takes 1"),
         ("a.csv", "1\n2\n", [], "has 2 rows; the model takes 64; give more readings"),
         ("a.csv", "1\n" * 70 + "x\n" + "2\n" * 9, [], 'line 71, column 1: "x" is no finite number; mend the line'),

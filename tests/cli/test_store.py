@@ -108,6 +108,31 @@ def test_csv_and_sqlite_hold_the_same(data: Path, tmp_path: Path) -> None:
     db.close()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--stream", "tnak"], 'the store has no stream "tnak"; did you mean "tank"?'),
+        (["--stream", "tank", "--stream", "nosuch", "--limit", "1"],
+         'the store has no stream "nosuch"; edge-agent store stats lists the streams'),
+        (["--stream", "tank", "--kind", "alerts"], 'the store has no stream "tank" among its alerts; '),
+    ],
+)  # fmt: skip
+def test_stream_that_is_not_there_is_said_and_nothing_is_written(
+    data: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    out = tmp_path / "out.csv"
+    for more in ([], ["-o", out]):
+        done = store(data, "export", *words, *more)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(told)
+    assert not out.exists()
+
+
+def test_stream_without_a_record_in_the_time_that_is_asked_for_is_an_empty_export(data: Path) -> None:
+    done = store(data, "export", "--stream", "tank", "--from", "2999-01-01T00:00:00Z")
+    assert (done.code, len(done.out.splitlines())) == (0, 1)
+
+
 def test_file_that_is_there_is_kept_without_force(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("mine")
@@ -258,7 +283,7 @@ def test_input_82_limit_in_range_holds(data: Path) -> None:
 @pytest.mark.slow
 def test_input_83_arguments_that_are_no_utf8_are_escaped(data: Path) -> None:
     for words, code in (
-        ((b"export", b"--stream", b"\xff\x1b[31m"), 0),
+        ((b"export", b"--stream", b"\xff\x1b[31m"), 2),
         ((b"export", b"--since", b"\xff"), 2),
         ((b"export", b"-o", b"/nowhere/\xff\x1b[31m.csv"), 2),
         ((b"check", b"--file", b"\xff.db"), 3),
