@@ -1,17 +1,18 @@
-"""The salvage as a process of its own: reads a database that was moved aside, writes pieces to its output.
+"""The salvage as a process of its own: reads a database that was moved aside, writes pieces to its socket.
 
-    python -m edge_agent.store.salvage_child DIRECTORY NAME PRIORITY ID PARENT
+    python -m edge_agent.store.salvage_child FD PARENT DIRECTORY NAME PRIORITY ID
 
-Goes on behind the row (PRIORITY, ID) and ends when its parent, the process PARENT, does.
+Goes on behind the row (PRIORITY, ID) and ends with its parent (`children.Child`).
 """
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent.children import die_with, yield_to_others
 from edge_agent.store.aside import aside_wal
 from edge_agent.store.identity import IDENTITY, Job, read_identity
 from edge_agent.store.salvage import Salvage, SavedRow
@@ -20,6 +21,7 @@ from edge_agent.store.takeover import Piece, Taken, encode_piece
 _PIECE_BYTES = 256 * 1024
 _PIECE_ROWS = 100
 _NICE = 10
+_OOM_SCORE = 500
 
 
 def pieces(job: Job, after: tuple[int, int], salvage: Salvage | None) -> Iterator[Piece]:
@@ -43,14 +45,14 @@ def _end(job: Job, place: tuple[int, int], salvage: Salvage | None) -> Piece:
     return Piece(taken, (), lost, job.closed, heads.get(job.closed, {}), salvage.counts)
 
 
-def opened(directory: Path, job: Job, tell: _Watch) -> Salvage | None:
+def opened(directory: Path, job: Job) -> Salvage | None:
     """The database with its -wal; without it where that gives more whole rows, since the -wal is of another store;
     None where the file is of one."""
     path, best = directory / job.name, None
     for wal in (aside_wal(path), None):
         if best is not None and not best.counts.damaged:
             break
-        found = Salvage(path, wal, settled=job.settled, store=job.store.encode(), progress=tell)
+        found = Salvage(path, wal, settled=job.settled, store=job.store.encode())
         ours = not job.store or found.store == job.store.encode()
         if not ours or (best is not None and found.counts.whole <= best.counts.whole):
             found.close()
@@ -79,28 +81,18 @@ def _batches(rows: Iterator[SavedRow]) -> Iterator[list[SavedRow]]:
         yield batch
 
 
-class _Watch:
-    """Ends this process when its parent is gone; asked now and then."""
-
-    def __init__(self, parent: int) -> None:
-        self._parent = parent
-
-    def __call__(self, page: int) -> None:
-        if page % 1024 == 0 and os.getppid() != self._parent:
-            raise SystemExit(1)
-
-
 def main() -> None:
-    directory, name = Path(sys.argv[1]), sys.argv[2]
-    after, watch = (int(sys.argv[3]), int(sys.argv[4])), _Watch(int(sys.argv[5]))
-    os.nice(_NICE)
+    out, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    die_with(parent)
+    yield_to_others(nice=_NICE, oom_score=_OOM_SCORE)
+    directory, name = Path(sys.argv[3]), sys.argv[4]
+    after = int(sys.argv[5]), int(sys.argv[6])
     identity = read_identity(directory / IDENTITY)
     job = next((job for job in identity.jobs if job.name == name), None) if identity else None
     job = job or Job(name)
-    salvage = opened(directory, job, watch) if (directory / name).exists() else None
+    salvage = opened(directory, job) if (directory / name).exists() else None
     for piece in pieces(job, after, salvage):
-        sys.stdout.buffer.write(encode_piece(piece))
-        sys.stdout.buffer.flush()
+        out.sendall(encode_piece(piece))
 
 
 if __name__ == "__main__":

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from edge_agent.children import ending
+from edge_agent.children import Child
 from edge_agent.store.takeover import Piece, Taken, cut_piece
 
 _ATTEMPTS = 3
 _READ_BYTES = 1024 * 1024
+_END_S = 1.0
+_CHILD = "edge_agent.store.salvage_child"
+
+
+class _Here:
+    """The child is to end with the store's thread, so that is the one that starts it."""
+
+    def spawn(self, argv: Sequence[str], *, pass_fds: Sequence[int] = (), **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, pass_fds=tuple(pass_fds), **options)
 
 
 class Salvaging:
     """Used from the store's thread. Never waits for the child."""
 
-    def __init__(self, directory: Path, command: Callable[[str, Taken], Sequence[str]] | None = None) -> None:
+    def __init__(self, directory: Path, module: str = _CHILD) -> None:
         self._directory = directory
-        self._command = command or self._child
-        self._child_process: subprocess.Popen[bytes] | None = None
+        self._module = module
+        self._child: Child | None = None
         self._received = bytearray()
         self._failures: dict[str, int] = {}
         self._piece: Piece | None = None
@@ -43,7 +51,7 @@ class Salvaging:
         name = next((name for name in names if name not in self.given_up), None)
         if name is None:
             return None
-        if self._child_process is None:
+        if self._child is None:
             self._start(name, taken if taken.name == name else Taken(name))
             return None
         self._piece = self._read(name)
@@ -58,53 +66,42 @@ class Salvaging:
 
     def close(self) -> None:
         """Ends the child; the next `next_piece` starts another one."""
-        if self._child_process is not None:
-            self._child_process.kill()
-            self._child_process.wait()
-            assert self._child_process.stdout is not None
-            self._child_process.stdout.close()
-        self._child_process = None
+        if self._child is not None:
+            self._child.kill()
+        self._child = None
         self._piece = None
         self._received.clear()
 
     def _start(self, name: str, taken: Taken) -> None:
+        place = (str(self._directory), name, str(taken.prio), str(taken.id))
         try:
-            child = subprocess.Popen(
-                self._command(name, taken),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+            self._child = Child(_Here(), self._module, place)
         except OSError as error:  # no memory or no processes left
             self._failed(name, f"it cannot be started: {error.strerror}")
             return
-        assert child.stdout is not None
-        os.set_blocking(child.stdout.fileno(), False)
-        self._child_process = child
-
-    def _child(self, name: str, taken: Taken) -> Sequence[str]:
-        place = (str(self._directory), name, str(taken.prio), str(taken.id), str(os.getpid()))
-        return (sys.executable, "-m", "edge_agent.store.salvage_child", *place)
+        self._child.socket.setblocking(False)
 
     def _read(self, name: str) -> Piece | None:
-        child = self._child_process
+        child = self._child
         assert child is not None
-        assert child.stdout is not None
+        child.drain()
         ended = False
         try:
             while len(self._received) < _READ_BYTES and not ended:
-                part = os.read(child.stdout.fileno(), _READ_BYTES)
+                part = child.socket.recv(_READ_BYTES)
                 self._received += part
                 ended = not part
         except BlockingIOError:
             pass
+        except OSError:  # it died with something unread
+            ended = True
         try:
             piece = cut_piece(self._received)
         except msgspec.DecodeError:
             self._failed(name, "it said what is no piece of a salvage")
             return None
         if piece is None and ended:
-            self._failed(name, ending(child.wait(), b""))
+            self._failed(name, child.ended(_END_S))
         return piece
 
     def _failed(self, name: str, how: str) -> None:

@@ -4,7 +4,9 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.store.test_body import running, wait_until
 
 QUOTA = 16 << 20
 PAGE = 1024
+NO_MODULE = "No module named tests.no_such_module"
 
 
 def filled(folder, rows=60, seed=0):
@@ -131,7 +134,7 @@ def test_salvage_killed_at_any_moment_goes_on_and_gives_nothing_twice(tmp_path):
     for _ in range(2):
         salvaging = Salvaging(box.directory)
         assert not take_over(box, salvaging, most=1)
-        os.kill(salvaging._child_process.pid, signal.SIGKILL)
+        os.kill(salvaging._child.pid, signal.SIGKILL)
         salvaging.close()
         cut_off(box, lambda path: None)
         box.open()
@@ -147,11 +150,12 @@ def test_child_that_fails_is_given_up_until_the_next_start(tmp_path):
     box = filled(tmp_path / "data", rows=5)
     cut_off(box, schema_gone)
     box.open()
-    salvaging = Salvaging(box.directory, lambda *_: ["/bin/false"])
+    salvaging = Salvaging(box.directory, "tests.no_such_module")
     end_s = time.monotonic() + 20
     while salvaging.due(box.writer.salvaging) and time.monotonic() < end_s:
         assert salvaging.next_piece(box.writer.salvaging, box.writer.taken) is None
-    assert salvaging.given_up == {"store.db.corrupt-1": "it ended with exit code 1"}
+    last_words = f"{sys.executable}: {NO_MODULE}"
+    assert salvaging.given_up == {"store.db.corrupt-1": f"it ended with exit code 1, last words: {last_words}"}
     box.commit(box.telemetry())
     box.restart()
     assert take_over(box, Salvaging(box.directory))
@@ -159,7 +163,7 @@ def test_child_that_fails_is_given_up_until_the_next_start(tmp_path):
 
 
 def test_salvage_that_was_given_up_is_told_with_how_it_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(Salvaging, "_child", lambda *_: ["/bin/false"])
+    monkeypatch.setattr("edge_agent.store.body.Salvaging", lambda folder: Salvaging(folder, "tests.no_such_module"))
     cut_off(filled(tmp_path / "data", rows=5), schema_gone)
     told = []
     with running(tmp_path / "data", interval_ns=20_000_000) as box:
@@ -170,7 +174,21 @@ def test_salvage_that_was_given_up_is_told_with_how_it_ended(tmp_path, monkeypat
         watch.turn()
     ((part, up, why),) = told
     assert (part, up) == ("store.salvage", False)
-    assert "store.db.corrupt-1 (it ended with exit code 1) could not be taken over" in why
+    assert "store.db.corrupt-1 (it ended with exit code 1, last words:" in why
+    assert f"{NO_MODULE}) could not be taken over" in why
+
+
+def test_salvage_knows_no_secrets_and_yields_to_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("MQTT_PASSWORD", "hush")
+    box = filled(tmp_path / "data", rows=400)
+    cut_off(box, schema_gone)
+    box.open()
+    salvaging = Salvaging(box.directory)
+    assert not take_over(box, salvaging, most=1)
+    assert b"hush" not in Path(f"/proc/{salvaging._child.pid}/environ").read_bytes()
+    assert os.getpriority(os.PRIO_PROCESS, salvaging._child.pid) > 0
+    salvaging.close()
+    box.close()
 
 
 def test_store_that_is_damaged_while_it_takes_over_loses_neither(tmp_path):
