@@ -36,7 +36,7 @@ def command(site: Path, as_json: bool) -> None:
         errors = sum(p.severity == "error" for p in problems)
         click.echo(f"{show.mark(runs)} {show.safe(site)}: {_verdict(errors, len(problems) - errors)}")
         for problem in problems:
-            click.echo(show.safe(problem))
+            click.echo(show.folded(str(problem), sys.stdout))
     if not runs:
         sys.exit(ExitCode.CONFIGURATION)
 

@@ -11,7 +11,7 @@ from types import TracebackType
 import click
 
 from edge_agent import __version__
-from edge_agent.cli.show import safe
+from edge_agent.cli.show import folded
 from edge_agent.errors import EdgeError, ExitCode, Fatal
 
 COMMANDS = {
@@ -97,7 +97,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(error: EdgeError) -> None:
-    click.echo("\n".join(safe(line) for line in str(error).split("\n")), err=True)
+    on_its_own_line = error.hint and sys.stderr.isatty()
+    click.echo(folded(f"{error.message}\n  {error.hint}" if on_its_own_line else str(error), sys.stderr), err=True)
 
 
 def _not_written(error: OSError) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TextIO
 
 import click
 
@@ -48,6 +49,17 @@ def echo_json(document: object) -> None:
 def safe(text: object) -> str:
     """Control characters are escaped: what a sensor or a broker said may not steer a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """For programs every line as it is; on a terminal in lines of its width, broken between words alone."""
+    lines = [safe(line) for line in text.split("\n")]
+    if stream.isatty():
+        import textwrap
+
+        fold = partial(textwrap.wrap, width=width(), break_long_words=False, break_on_hyphens=False)
+        lines = [row for line in lines for row in fold(line, subsequent_indent="  ")]
+    return "\n".join(lines)
 
 
 def width() -> int:

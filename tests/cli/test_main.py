@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.command import ROOT, argv, edge_agent, environment, quickest, write_site
+from cli.command import ROOT, SITE, argv, edge_agent, environment, quickest, write_site
+from cli.terminal import Terminal
 from edge_agent.cli.main import COMMANDS, cli
 
 
@@ -112,6 +113,28 @@ def test_site_file_that_cannot_run_is_refused_before_the_agent_is_loaded() -> No
     modules = set(done.stdout.split())
     assert "edge_agent.assembly" in modules
     assert not modules & {"edge_agent.agent", "edge_agent.store.writer", "paho", "serial"}
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_on_a_terminal_an_error_and_its_hint_are_in_lines_of_its_width(tmp_path: Path, columns: int) -> None:
+    terminal = Terminal("status", "not/there.toml", columns=columns)
+    assert terminal.end() == 2
+    lines = terminal.seen.splitlines()
+    error = "not/there.toml: No such file or directory"
+    hint = "give the path of the site file, or --socket and --data-dir"
+    assert " ".join(terminal.seen.split()) == f"{error} {hint}"
+    assert any(line.startswith("  give the path") for line in lines)
+    assert max(map(len, lines)) <= columns
+    assert edge_agent("status", "not/there.toml").err == f"{error}; {hint}\n"
+
+
+def test_on_a_terminal_problems_of_a_site_file_are_in_lines_of_its_width(tmp_path: Path) -> None:
+    site = write_site(tmp_path, SITE.replace("press.relay", "pres.relay").replace("motor.temp", "motor.tmp"))
+    terminal = Terminal("check", site)
+    assert terminal.end() == 2
+    whole = " ".join(terminal.seen.split())
+    assert all(problem in whole for problem in edge_agent("check", site).out.splitlines()[1:])
+    assert max(len(line) for line in terminal.seen.splitlines() if str(site) not in line) <= 80
 
 
 def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
