@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent import __version__, event_log
+from edge_agent import __version__, event_log, machine
 from edge_agent.actuators.body import ActuatorBody
 from edge_agent.api import ApiBody
 from edge_agent.assembly import Assembly
@@ -38,6 +38,7 @@ from edge_agent.errors import ExitCode, Fatal
 from edge_agent.expiry import Expiry, certificates_of
 from edge_agent.flash import FlashMeter
 from edge_agent.health import Health
+from edge_agent.heat import Heat
 from edge_agent.inbox import Inbox
 from edge_agent.inference.lane import Lane, LaneOptions
 from edge_agent.inference.manifest import ImageInput
@@ -69,6 +70,7 @@ _SWITCH_S = 1e-4
 """With the default of 5 ms a busy Python thread pushes the p99 of a hop between threads from 2 to 17 ms."""
 _TURN_S = 1.0
 _INCIDENTS = 20
+_HEAT_S = 5.0
 _DELIVERY_S = 30.0
 """At the end of a replay: so long without a further delivery means that nobody listens."""
 
@@ -98,6 +100,8 @@ class Agent:
         self._interrupted = False
         self.health = Health()
         self.inbox = Inbox()
+        self.heat = Heat(self.site.agent.hot_c)
+        self._heat_due_s = 0.0
         self.clock = SystemClock()
         self.timekeeper = self._build_timekeeper()
         self._unpaced = bool(self.site.source) and all(_unpaced(s) for s in self.site.source)
@@ -220,7 +224,7 @@ class Agent:
         takers = [self.lanes[m.name] for m in self.site.model if m.input == config.name]
         return SourceBody(
             config.name, opener=opener, feed=feed, takers=takers, clock=self._time(), health=part,
-            unpaced=self._unpaced,
+            unpaced=self._unpaced, heat=self.heat,
         )  # fmt: skip
 
     def _actuator(self, config: ActuatorConfig) -> ActuatorBody:
@@ -307,6 +311,9 @@ class Agent:
         self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
         self.starts.turn(partial(self.supervisor.report, "safe_mode", alert=True))
         self._alarms.turn()
+        if now >= self._heat_due_s:
+            self._heat_due_s = now + _HEAT_S
+            self._feel()
         self._narrator.tell()
         if self.uplink and now >= self._health_due_s:
             self._health_due_s = now + HEALTH_PERIOD_S
@@ -317,6 +324,13 @@ class Agent:
                 self.supervisor.report("event_log", False, sink.failing)
         if self._end_with_input and all(source.ended.is_set() for source in self.sources.values()):
             self.supervisor.ask_stop()
+
+    def _feel(self) -> None:
+        self.heat.feel(machine.temperature_c(), time.monotonic_ns())
+        why, part = self.heat.words(), self.health.part("heat")
+        part.note("one_frame_in", self.heat.one_in)
+        if why or part.up is False:
+            self.supervisor.report("heat", not why, why, alert=True)
 
     def _stop(self) -> None:
         """Upstream first: what is accepted still goes all the way to the disk."""

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from edge_agent.errors import EndOfInput, Rejected, Retryable
 from edge_agent.health import PartHealth
+from edge_agent.heat import Heat
 from edge_agent.inbox import Feed
 from edge_agent.ports import Acknowledged, Clock, Item, Source
 from edge_agent.types import Event, Frame, HealthChange
 
 READ_TIMEOUT_S = 0.25
+_LEAST_FRAMES_NS = 1_000_000_000
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_MOST_S = 5.0
 
@@ -31,7 +33,7 @@ class SourceBody:
 
     def __init__(
         self, name: str, *, opener: Callable[[], Source], feed: Feed, takers: Sequence[FrameTaker],
-        clock: Clock, health: PartHealth, unpaced: bool,
+        clock: Clock, health: PartHealth, unpaced: bool, heat: Heat | None = None,
     ) -> None:  # fmt: skip
         self.name = f"source:{name}"
         self.progress_ns = 0
@@ -44,6 +46,9 @@ class SourceBody:
         self._clock = clock
         self._health = health
         self._unpaced = unpaced
+        self._heat = heat
+        self._frames = 0
+        self._passed_ns = 0
         self._stop = threading.Event()
         self._backoff_s = _BACKOFF_FIRST_S
 
@@ -97,9 +102,19 @@ class SourceBody:
         if len(events) == len(items):
             return
         for item in items:
-            if isinstance(item, Frame):
+            if isinstance(item, Frame) and self._passes(item):
                 for taker in self._takers:
                     taker.submit_frame(item, waiting=self._unpaced)
+
+    def _passes(self, frame: Frame) -> bool:
+        """Not all do on a box that is too hot; a replay is no load that it could do without."""
+        self._frames += 1
+        every = self._heat.one_in if self._heat and not self._unpaced else 1
+        if self._frames % every and frame.stamp.mono_ns - self._passed_ns < _LEAST_FRAMES_NS:
+            self._health.count("left_out_hot")
+            return False
+        self._passed_ns = frame.stamp.mono_ns
+        return True
 
     def _offer(self, events: Sequence[Event]) -> None:
         if not self._unpaced:

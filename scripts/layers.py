@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: list[list[str]] = [
     ["types errors durations unreadable __init__ __version__ RELEASED_S"],
-    ["ports clock clock_watch health metrics children machine flash"],
+    ["ports clock clock_watch health metrics children machine flash heat"],
     ["contract", "config"],
     ["links", "signals", "rules", "trust"],
     ["sources", "inference", "actuators", "store", "uplink"],

@@ -93,6 +93,8 @@ class AgentConfig(_Strict, frozen=True):
     """Size of the ring of recent events; an alert freezes it."""
     clock: Literal["ntp", "rtc"] = "ntp"
     """Who vouches for the wall clock: a time service, as the kernel knows it, or the box's own clock alone."""
+    hot_c: Annotated[float, Meta(ge=30, le=150)] = 80.0
+    """From this temperature of its hottest zone on cameras pass fewer frames on to models."""
 
 
 class SourceConfig(_Strict, frozen=True):

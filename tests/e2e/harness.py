@@ -39,8 +39,12 @@ class RunningAgent:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-m", "edge_agent", "run", str(self.site), *self._arguments]
+            argv = [*self.argv(), "run", str(self.site), *self._arguments]
             self._child = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
+
+    def argv(self) -> list[str]:
+        """What stands before the command."""
+        return [sys.executable, "-m", "edge_agent"]
 
     @property
     def pid(self) -> int:
