@@ -103,7 +103,7 @@ class Link:
 
     `coalesce_s`: pause before the next wait once reads follow each other closely, so that a stream of small packets
     costs few calls and each of them one wake-up; adds at most that to the latency of a busy line, five times that to
-    one in continuous use (of which a frame is half on its way after so long anyway), and nothing to a quiet one.
+    one in continuous use (two long frames of 921,600 baud take as long), and nothing to a quiet one.
     """
 
     def __init__(
