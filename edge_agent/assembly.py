@@ -12,15 +12,16 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.config.folders import Outside
-from edge_agent.config.load import Examined, Site, examine_site
-from edge_agent.config.problems import ConfigError, Problem, Severity
+from edge_agent.config.load import Site, examine_site
+from edge_agent.config.names import head, names
+from edge_agent.config.problems import ConfigError, Problem, Severity, listed
 from edge_agent.config.site import ModelConfig, SiteConfig, SourceConfig
 from edge_agent.drivers import DriverConfigs, driver
 from edge_agent.durations import parse_duration
 from edge_agent.errors import Rejected
 from edge_agent.inference.manifest import WindowInput, output_types
 from edge_agent.inference.package import Package, load_package
-from edge_agent.plan import LaneSpec, Plan, PlanError, PlanProblem, make_plan
+from edge_agent.plan import Doubts, LaneSpec, Plan, PlanError, PlanProblem, make_plan
 from edge_agent.ports import FieldSpec
 
 _HERE = Path(__file__).resolve().parent
@@ -45,27 +46,37 @@ def assemble(path: Path) -> Assembly:
     examined = examine_site(path, DriverConfigs(), models_dir=MODELS_DIR, fields_of=fields_of)
     site = examined.site
     if site is None:
-        raise ConfigError((*examined.problems, *_unchecked(path, examined)))
+        raise ConfigError(examined.problems)
     problems = list(examined.problems)
     fields = {source.name: fields_of(source) for source in site.config.source}
     packages = _packages(site, problems)
     lanes = {model.name: _lane(model, packages[model.name]) for model in site.config.model if model.name in packages}
+    doubts = _doubts(site, lanes, failed=any(p.severity == "error" for p in problems))
     try:
-        plan, found = make_plan(site.config, fields, lanes)
+        plan, found = make_plan(site.config, fields, lanes, doubts)
     except PlanError as e:
-        raise ConfigError(_merged(problems, [_placed(site, p) for p in e.problems])) from e
-    problems = _merged(problems, [_placed(site, p) for p in found])
+        problems = _merged(problems, _placed(site, e.problems))
+        raise ConfigError((*problems, *_unchecked(path, doubts))) from e
+    problems = _merged(problems, _placed(site, found))
     if any(p.severity == "error" for p in problems):
-        raise ConfigError(problems)
+        raise ConfigError((*problems, *_unchecked(path, doubts)))
     sha256 = hashlib.sha256(msgspec.json.encode(site.tables)).hexdigest()
     return Assembly(site.config, sha256, fields, packages, plan, tuple(problems))
 
 
-def _unchecked(path: Path, examined: Examined) -> list[Problem]:
-    """Rules are typed by the tables, so that no rule is looked at while one table cannot be read."""
-    if not examined.has_rules:
+def _doubts(site: Site, lanes: dict[str, LaneSpec], *, failed: bool) -> Doubts:
+    """What a table that is wrong would define, a model without its package would give, or a window over such."""
+    models = {model.name for model in site.config.model} - lanes.keys()
+    windows = names(site.tables, "signal")
+    return Doubts(lambda name: failed and (head(name) in models or name in windows or site.read.doubts(name)))
+
+
+def _unchecked(path: Path, doubts: Doubts) -> list[Problem]:
+    """Rules are typed by the tables: one that reads what a wrong table would define cannot be judged."""
+    if not doubts.met:
         return []
-    return [Problem(str(path), 0, None, "", "rules were not checked", "correct these first", "warning")]
+    reason = f"what reads {listed(list(doubts.met))} was not checked"
+    return [Problem(str(path), 0, None, "", reason, "correct these first", "warning")]
 
 
 def fields_of(source: SourceConfig) -> dict[str, FieldSpec]:
@@ -112,9 +123,14 @@ def _lane(model: ModelConfig, package: Package) -> LaneSpec:
     return LaneSpec(model.name, outputs, stale_ns=stale_ns)
 
 
-def _placed(site: Site, p: PlanProblem) -> Problem:
-    severity: Severity = "error" if p.is_error else "warning"
-    return site.problem(p.key, p.reason, p.hint, severity, at=(p.line, p.col) if p.line else None)
+def _placed(site: Site, problems: tuple[PlanProblem, ...]) -> list[Problem]:
+    """But for what half a rule as a whole would be blamed for: what is missing may be in the other half."""
+    placed = []
+    for p in problems:
+        if p.line or p.key[0] != "rule" or p.key[1] not in site.read.halves:
+            severity: Severity = "error" if p.is_error else "warning"
+            placed.append(site.problem(p.key, p.reason, p.hint, severity, at=(p.line, p.col) if p.line else None))
+    return placed
 
 
 def _merged(problems: list[Problem], more: list[Problem]) -> list[Problem]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -105,17 +105,33 @@ class Signals:
     """By stream, for streams that the site file names."""
 
 
+class Doubts:
+    """Which names would perhaps be signals if what is wrong elsewhere were corrected. `met`: such as rules read."""
+
+    def __init__(self, doubted: Callable[[str], bool] = lambda _: False) -> None:
+        self.met: dict[str, None] = {}
+        self.doubted = doubted
+
+    def meet(self, name: str) -> bool:
+        doubted = self.doubted(name)
+        if doubted:
+            self.met[name] = None
+        return doubted
+
+
 class SignalPlanner:
     """Fills a scope with the signals of a site; collects problems."""
 
     def __init__(
-        self, site: SiteConfig, fields: Mapping[str, Mapping[str, FieldSpec]], lanes: Mapping[str, LaneSpec]
-    ) -> None:
+        self, site: SiteConfig, fields: Mapping[str, Mapping[str, FieldSpec]], lanes: Mapping[str, LaneSpec],
+        doubts: Doubts,
+    ) -> None:  # fmt: skip
         self.scope = Scope()
         self.problems: list[PlanProblem] = []
         self._site = site
         self._fields = fields
         self._specs = lanes
+        self._doubts = doubts
 
     def signals(self) -> Signals:
         fields = self._plan_fields()
@@ -174,6 +190,8 @@ class SignalPlanner:
             self._problem(key, f"a window takes fields of one stream, these are of {shown}", "use one model a stream")
         for n, path in enumerate(spec.fields):
             signal = self.scope.resolve(path)
+            if signal is None and self._doubts.doubted(path):
+                continue
             if signal is None or signal.from_model or not signal.type.is_number:
                 # at the place where the loader speaks of it, so that it is said once
                 self._problem((*key, n), f'"{path}" is not a number of a source', "declare it in the source's fields")
@@ -187,6 +205,8 @@ class SignalPlanner:
             ready = [(i, s) for i, s in waiting if self.scope.resolve(s.of) is not None]
             if not ready:
                 for i, s in waiting:
+                    if self._doubts.doubted(s.of):
+                        continue
                     self._problem(("signal", i, "of"), f'"{s.of}" names no signal, or depends on itself')
                 break
             for i, s in ready:
@@ -260,12 +280,15 @@ class PlanError(EdgeError):
 
 
 def make_plan(
-    site: SiteConfig, fields: Mapping[str, Mapping[str, FieldSpec]], lanes: Mapping[str, LaneSpec]
-) -> tuple[Plan, tuple[PlanProblem, ...]]:
+    site: SiteConfig, fields: Mapping[str, Mapping[str, FieldSpec]], lanes: Mapping[str, LaneSpec],
+    doubts: Doubts | None = None,
+) -> tuple[Plan, tuple[PlanProblem, ...]]:  # fmt: skip
     """The plan, and warnings. `fields` by source, then by `field` or `stream.field`. Raises PlanError with every
-    problem that is an error, and the warnings."""
-    planner = SignalPlanner(site, fields, lanes)
+    problem that is an error, and the warnings. `doubts`: for a site with errors, of which no plan is wanted."""
+    doubts = doubts or Doubts()
+    planner = SignalPlanner(site, fields, lanes, doubts)
     signals = planner.signals()
+    signals.scope.doubt(doubts.meet)
     rules, found = compile_rules([_rule_spec(rule) for rule in site.rule], signals.scope)
     problems = tuple(planner.problems) + tuple(_rule_problem(p) for p in found)
     if any(p.is_error for p in problems):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.config.document import Document, parse_document
+from edge_agent.config.document import parse_document
 from edge_agent.config.drivers import Drivers
 from edge_agent.config.folders import PackageFolders
 from edge_agent.config.inline_secrets import check_secrets
 from edge_agent.config.names import check_names
 from edge_agent.config.places import Places
 from edge_agent.config.problems import ConfigError, KeyPath, Problem, Severity
+from edge_agent.config.readable import Readable, readable
 from edge_agent.config.references import FieldsOf, check_references, known_names
 from edge_agent.config.report import Report
 from edge_agent.config.sense import check_sense
@@ -22,7 +23,8 @@ from edge_agent.config.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A configuration and where each of its keys stands, for those who find problems later, such as in rules.
+    """A configuration and where each of its keys stands, for those who find problems later, such as in rules. With
+    errors in the file it is what could be read beside them.
 
     `repr` leaves out what could hold a password in a URL.
     """
@@ -32,14 +34,18 @@ class Site:
     places: Places = field(repr=False)
     folders: PackageFolders
     tables: dict[str, object] = field(repr=False)
+    read: Readable = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
     def problem(
         self, key: KeyPath, reason: str, hint: str = "", severity: Severity = "error",
         *, at: tuple[int, int] | None = None,
     ) -> Problem:  # fmt: skip
-        """A problem at `("rule", 2, "when")`; `at` is line and column, from 1, inside the text of that key."""
+        """A problem at `("rule", 2, "when")` of `config`; `at` is line and column, from 1, inside the text of that
+        key."""
         report = Report(self.file, self.places, self.tables)
+        if len(key) > 1 and isinstance(key[1], int):
+            key = (key[0], self.read.kept[str(key[0])][key[1]], *key[2:])
         report.add(key, reason, hint, severity, at=at)
         return report.problems[0]
 
@@ -50,12 +56,11 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What `check` looks at. `site` is there whenever every table could be read, also with problems between them,
-    so that the rules can be checked in the same go."""
+    """What `check` looks at. `site` is there whenever the file has tables, also with problems in and between them, so
+    that packages and rules are checked in the same go."""
 
     site: Site | None
     problems: tuple[Problem, ...]
-    has_rules: bool = False
 
     @property
     def failed(self) -> bool:
@@ -96,15 +101,10 @@ def examine_site(
         # a statement that could not be read may hold the very name that is looked for
         check_names(document.tables, report)
         check_references(document.tables, known_names(document.tables, walk.built, fields_of), report)
-    return _examined(config, str(path), document, folders, report)
-
-
-def _examined(
-    config: object, file: str, document: Document, folders: PackageFolders, report: Report
-) -> Examined:  # fmt: skip
-    if not isinstance(config, SiteConfig):
-        return Examined(None, report.problems, has_rules=bool(document.tables.get("rule")))
-    site = Site(config, file, document.places, folders, document.tables, report.problems)
+    if not document.tables:
+        return Examined(None, report.problems)
+    read = readable(config, document, walk.built, fields_of)
+    site = Site(read.config, str(path), document.places, folders, document.tables, read, report.problems)
     return Examined(site, report.problems)
 
 

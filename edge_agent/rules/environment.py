@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,11 +30,15 @@ class SignalRefused(ValueError):
         self.hint = hint
 
 
+class Undecided(Exception):
+    """Whether there is such a signal cannot be said: what would define it is wrong itself."""
+
+
 class Environment(Protocol):
     """The signals of a site, fixed while its rules are compiled."""
 
     def resolve(self, name: str) -> Signal | None:
-        """The signal of exactly this name."""
+        """The signal of exactly this name. Raises Undecided."""
 
     def names(self) -> Iterable[str]:
         """Names to propose where one is misspelt."""
@@ -67,6 +71,7 @@ class Scope:
         self._signals: dict[str, Signal] = {}
         self._derived: dict[str, Derived] = {}
         self._open: dict[str, str] = {}
+        self._doubted: Callable[[str], bool] = lambda _: False
 
     def define(self, name: str, of: Type, *, from_model: bool = False) -> Signal:
         """A new signal in the next slot. Raises ValueError where the name is taken."""
@@ -86,7 +91,14 @@ class Scope:
         return tuple(self._derived.values())
 
     def resolve(self, name: str) -> Signal | None:
-        return self._signals.get(name)
+        signal = self._signals.get(name)
+        if signal is None and self._doubted(name):
+            raise Undecided(name)
+        return signal
+
+    def doubt(self, doubted: Callable[[str], bool]) -> None:
+        """From now on a name that is no signal is undecided where this is true."""
+        self._doubted = doubted
 
     def names(self) -> Iterable[str]:
         return self._signals.keys()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from edge_agent.rules.environment import Environment
+from edge_agent.rules.environment import Environment, Undecided
 from edge_agent.rules.errors import ExpressionError
 from edge_agent.rules.outcomes import Outcomes, from_model, outcomes
 from edge_agent.rules.program import Program, compile_expression
@@ -11,7 +11,8 @@ from edge_agent.rules.tree import Node
 
 
 def compile_rules(specs: Sequence[RuleSpec], env: Environment) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
-    """The rules without an error, in their order, and the problems of all. Reports every one it finds."""
+    """The rules without an error, in their order, and the problems of all. Reports every one it finds. A rule that
+    reads an undecided signal is neither: only its other expressions are looked at."""
     rules: list[Rule] = []
     problems: list[Problem] = []
     ids: set[str] = set()
@@ -32,15 +33,18 @@ def compile_rules(specs: Sequence[RuleSpec], env: Environment) -> tuple[tuple[Ru
 def _compile_rule(index: int, spec: RuleSpec, env: Environment) -> tuple[Rule | None, list[Problem]]:
     programs: dict[str, Program | None] = {}
     problems: list[Problem] = []
+    decided = True
     for key, text in (("when", spec.when), ("clear", spec.clear), ("otherwise", spec.otherwise)):
         try:
             programs[key] = None if text is None else compile_expression(text, env)
+        except Undecided:
+            decided = False
         except ExpressionError as error:
             problems.append(Problem(index, spec.id, key, error.message, error.hint, error.line, error.col))
     if spec.for_ns < 0:
         problems.append(Problem(index, spec.id, "for", "a time is not negative"))
     when = programs.get("when")
-    if problems or when is None:
+    if problems or when is None or not decided:
         return None, problems
     rule = Rule(
         spec.id, when, spec.for_ns, programs["clear"], programs["otherwise"],

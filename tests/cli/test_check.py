@@ -49,10 +49,54 @@ def test_undeclared_input_of_a_model_is_told_once_and_resembles_no_other_field(t
     assert told[0]["hint"] == 'declare it in the fields of "line"; known: "temp"'
 
 
-def test_it_is_said_that_rules_wait_for_tables_that_can_be_read(tmp_path: Path) -> None:
-    site = write_site(tmp_path, SITE.replace('gateway = "', 'gateway = "/'))
-    done = edge_agent("check", site)
+def errors(site: Path) -> list[str]:
+    return [p["reason"] for p in edge_agent("check", site, "--json").document["problems"] if p["severity"] == "error"]
+
+
+def test_rules_are_checked_beside_wrong_values_elsewhere_and_in_themselves(tmp_path: Path) -> None:
+    wrong = SITE.replace('gateway = "', 'gateway = "/').replace("speed > 1000", "sped > 1000")
+    done = edge_agent("check", write_site(tmp_path, wrong.replace('severity = "critical"', 'severity = "dire"')))
     assert done.code == 2
-    assert done.out.splitlines()[-1].endswith("warning: rules were not checked; correct these first")
-    last = edge_agent("check", site, "--json").document["problems"][-1]
-    assert (last["reason"], last["severity"]) == ("rules were not checked", "warning")
+    for told in ("agent.gateway: ", 'rule "hot": severity: ', 'did you mean "motor.speed"?'):
+        assert told in done.out
+    assert "was not checked" not in done.out
+    half = wrong.replace("motor.temp > 60", "motor.temp > ").replace('severity = "critical"', 'severity = "dire"')
+    assert len(errors(write_site(tmp_path, half))) == 4
+
+
+OTHER = """
+[[source]]
+name = "line"
+kind = "serial_lines"
+device = "/dev/ttyX"
+fields = { level = {} }
+
+[[signal]]
+name = "line.mean"
+of = "line.level"
+fn = "mean"
+window = "5s"
+
+[[rule]]
+id = "full"
+when = "line.mean > 3 || line.level > 9"
+for = "1s"
+clear = "motor.tmp < 1"
+"""
+
+
+def test_a_rule_is_not_blamed_for_the_source_that_it_reads(tmp_path: Path) -> None:
+    site = write_site(tmp_path, SITE + OTHER.replace('device = "/dev/ttyX"', "device = 3"))
+    found = edge_agent("check", site, "--json").document["problems"]
+    assert [p["reason"] for p in found if p["severity"] == "error"] == [
+        "must be a text, found 3", 'unknown signal "motor.tmp"',
+    ]  # fmt: skip
+    last = found[-1]
+    assert last["reason"] == 'what reads "line.mean" was not checked'
+    assert (last["hint"], last["severity"]) == ("correct these first", "warning")
+
+
+def test_a_rule_is_not_blamed_for_a_statement_that_cannot_be_read(tmp_path: Path) -> None:
+    other = OTHER.replace("motor.tmp", "motor.temp").replace('name = "line.mean"', "name = ")
+    site = write_site(tmp_path, SITE + other)
+    assert len(errors(site)) == 1

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from deploy.test_example import COMPLETE, examine
+from edge_agent.assembly import assemble
+from edge_agent.config.problems import ConfigError
 
 LINES = COMPLETE.split("\n")
 IN_FIELDS = range(LINES.index("[source.fields]") + 1, LINES.index("seq = { type = \"int\" }") + 1)
@@ -46,6 +48,35 @@ def test_a_misspelt_key_is_answered_with_its_line_and_the_right_key(tmp_path):
         line = LINES[number - 1]
         found = answers(tmp_path, with_lines({number: line.replace(key, key + "z", 1)}))
         assert (number, "unknown key", f'did you mean "{key}"?') in found, line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoilt", ["= { x = 1 }", '= "'], ids=["another type", "no TOML"])
+def test_no_rule_is_blamed_for_another_table(tmp_path, spoilt):
+    tables = {}
+    for number, line in enumerate(LINES, 1):
+        tables[number] = number if line.startswith("[[") else tables.get(number - 1, 0)
+    site = tmp_path / "site.toml"
+    for number, key in KEYS:
+        site.write_text(with_lines({number: f"{key} {spoilt}"}), encoding="utf-8")
+        with pytest.raises(ConfigError) as refused:
+            assemble(site)
+        for problem in refused.value.problems:
+            mine = tables.get(problem.line or 0) == tables[number]
+            blamed = problem.severity == "error" and LINES[tables.get(problem.line or 0, 0) - 1] == "[[rule]]"
+            assert mine or not blamed or "there is no actuator" in problem.reason, (number, key, str(problem))
+
+
+@pytest.mark.parametrize(
+    "spoilt", ["otherwisez = ", "otherwise = 3 # ", "otherwise = '"], ids=["misspelt", "another type", "no TOML"]
+)
+def test_a_rule_of_which_a_key_is_wrong_is_not_blamed_for_its_absence(tmp_path, spoilt):
+    number = next(n for n, line in enumerate(LINES, 1) if line.startswith('otherwise = "motor.load'))
+    site = tmp_path / "site.toml"
+    site.write_text(with_lines({number: LINES[number - 1].replace("otherwise = ", spoilt)}), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        assemble(site)
+    assert [p.line for p in refused.value.problems if p.severity == "error"] == [number]
 
 
 @pytest.mark.parametrize("value", NASTY, ids=lambda value: ascii(value[:12]))
