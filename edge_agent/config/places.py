@@ -35,6 +35,8 @@ class Places:
         self._given: set[KeyPath] = set()
         self._lengths: dict[KeyPath, int] = {}
         self._table: KeyPath = ()
+        self._resolved: dict[tuple[KeyPath, KeyPath], KeyPath] = {}
+        """What `_known` found, until a list grows: thousands of tables may be in one."""
 
     def __contains__(self, path: KeyPath) -> bool:
         return path in self._spots
@@ -111,17 +113,21 @@ class Places:
         self._spots.setdefault(path, statement.spot)
         index = self._lengths.get(path, 0)
         self._lengths[path] = index + 1
+        self._resolved.clear()
         path = (*path, index)
         self._spots[path] = statement.spot
         return path
 
     def _known(self, parts: tuple[str, ...], start: KeyPath, spot: Spot) -> KeyPath:
         """The path of a table that may have been named before or is named here for the first time."""
-        path = start
-        for part in parts:
-            path = (*path, part)
-            self._spots.setdefault(path, spot)
-            path = self._latest(path)
+        path = self._resolved.get((start, parts))
+        if path is None:
+            path = start
+            for part in parts:
+                path = (*path, part)
+                self._spots.setdefault(path, spot)
+                path = self._latest(path)
+            self._resolved[start, parts] = path
         return path
 
     def _latest(self, path: KeyPath) -> KeyPath:

@@ -132,7 +132,7 @@ class _Scanner:
         if len(parts) > MAX_PARTS:
             raise Limit(f"a key of {len(parts)} parts; at most {MAX_PARTS} are allowed", self.at)
         self.at = match.end()
-        return tuple(map(_unquoted, parts))
+        return tuple(map(_unquoted, parts) if '"' in match[0] or "'" in match[0] else parts)
 
     def _equals(self) -> None:
         if self._peek() != "=":
