@@ -10,6 +10,7 @@ from edge_agent.contract import messages, topics
 from edge_agent.types import Alert, ClockQuality, Decision, ModelRef, RecordPrediction, SeqRange, Stamp
 
 LEDGER_STREAM, DECISION_STREAM, ALERT_STREAM = "ledger", "decision", "alert"
+_INFER = "infer-"
 
 PRIORITY = {topics.ALERT: 0, topics.DECISION: 0, topics.LEDGER: 0, topics.INFER: 1, topics.TELE: 2}
 """By kind: 0 goes first and is dropped last."""
@@ -41,7 +42,14 @@ class Draft(msgspec.Struct, frozen=True):
 
 def infer_stream(lane: str) -> str:
     """The stream that a lane's predictions are numbered in."""
-    return f"infer-{lane}"
+    return f"{_INFER}{lane}"
+
+
+def priority_of(stream: str) -> int:
+    """Of the rows that a stream's numbers stand in."""
+    if stream in (LEDGER_STREAM, DECISION_STREAM, ALERT_STREAM):
+        return PRIORITY[topics.LEDGER]
+    return PRIORITY[topics.INFER] if stream.startswith(_INFER) else PRIORITY[topics.TELE]
 
 
 def time_quality(quality: ClockQuality) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from edge_agent.contract import decode, messages, topics
-from edge_agent.contract.rows import PRIORITIES
+from edge_agent.contract.rows import PRIORITIES, priority_of
 from edge_agent.errors import Rejected
 from edge_agent.store.database import ROW_TABLES, Database
 from edge_agent.store.epochs import Epochs
@@ -88,7 +88,7 @@ class Numbering:
         The ledger is read again first: beside a running agent, rows went and were declared meanwhile.
         """
         for key, last in self._expected.items():
-            prio, known, _ = self._seen.get(key, (_prio_of(key[0]), -1, 0))
+            prio, known, _ = self._seen.get(key, (priority_of(key[0]), -1, 0))
             self._leave_out(prio, key, known + 1, last, self._until[prio] + 1)
         now = recover(self._db)
         self._read_ledger(self._until[0], now.newest[0])
@@ -162,10 +162,3 @@ def _common(ranges: Ranges | None, first: int, last: int) -> Iterator[tuple[int,
 
 def _pass_over(_row_id: int) -> None:
     """The walk over all rows says so."""
-
-
-def _prio_of(stream: str) -> int:
-    """Of a stream without a row, by its name."""
-    if stream in (topics.LEDGER, topics.DECISION, topics.ALERT):
-        return 0
-    return 1 if stream.startswith("infer-") else 2

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from edge_agent.contract import decode, messages, topics
-from edge_agent.contract.rows import ALERT_STREAM, DECISION_STREAM, LEDGER_STREAM, PRIORITIES, PRIORITY, Draft
+from edge_agent.contract.rows import PRIORITIES, PRIORITY, Draft, priority_of
 from edge_agent.errors import Rejected
 from edge_agent.store.database import PAGE_BYTES
 from edge_agent.store.gaps import GapSet
@@ -164,7 +164,7 @@ class Salvage:
         for epoch, last_of in (heads or self.heads()).items():
             for stream, last in last_of.items():
                 rows = sorted(there.get((stream, epoch), ()))
-                for first, until in self._holes(_prio_of(stream), rows, last):
+                for first, until in self._holes(priority_of(stream), rows, last):
                     self._lose(lost, stream, epoch, first, until)
         return lost
 
@@ -207,7 +207,7 @@ class Salvage:
         """A row whose kind is damaged: what it was stands in its numbers."""
         head, epoch_no, *_ = _columns(record)
         segments = head.segments if head is not None else ()
-        prio = _prio_of(segments[0][0]) if segments else PRIORITIES[-1]
+        prio = priority_of(segments[0][0]) if segments else PRIORITIES[-1]
         self._damaged.append(_Damaged(prio, record.row_id, epoch_no, segments))
 
     def _take_entry(self, body: bytes) -> None:
@@ -325,10 +325,3 @@ def _segments(kind: str, head: bytes, body: bytes) -> Segments:
 def _raise(heads: dict[str, int], seen: dict[str, int]) -> None:
     for stream, last in seen.items():
         heads[stream] = max(heads.get(stream, -1), last)
-
-
-def _prio_of(stream: str) -> int:
-    """Of the rows that a stream's numbers stand in."""
-    if stream in (LEDGER_STREAM, DECISION_STREAM, ALERT_STREAM):
-        return PRIORITY[topics.LEDGER]
-    return PRIORITY[topics.INFER] if stream.startswith("infer-") else PRIORITY[topics.TELE]
