@@ -16,24 +16,24 @@ import msgspec
 
 from edge_agent.contract import topics
 from edge_agent.contract.rows import LEDGER_STREAM, Draft, RowEncoder
-from edge_agent.errors import Fatal, Rejected, Retryable
+from edge_agent.errors import Fatal, Retryable
 from edge_agent.store import database
 from edge_agent.store.database import ROW_TABLES, Damaged, Database, Limits
 from edge_agent.store.epochs import Epochs
 from edge_agent.store.gaps import GapSet
-from edge_agent.store.head import Settled, as_stored, encode_head, row_crc, segments_of
+from edge_agent.store.head import as_stored
 from edge_agent.store.identity import Job
 from edge_agent.store.recovery import NOTE, Note, encode_note
 from edge_agent.store.retention import Retention
 from edge_agent.store.salvage import SavedRow
 from edge_agent.store.settled import Outgoing, Verdict
+from edge_agent.store.tables import Tables
 from edge_agent.store.takeover import TAKEN, Piece, Taken
 from edge_agent.store.witness import Said, Witness
 from edge_agent.unreadable import UNREADABLE
 
 _ROWS_PER_NOTE = 256
 """The most that a start has to look at beside the note."""
-_DEAD_LETTERS = 1000
 _ROW_OVERHEAD = 200
 """Bytes of a row beside its body, at most of most."""
 _NOTED_RANGES = 1000
@@ -248,12 +248,16 @@ class Writer:
             lost = GapSet()
             lost.update(declared)
             for verdict in verdicts:
-                self._bury(verdict, lost)
+                self.undeclared += not self._tables.bury(verdict, lost)
             rows, trimmed = self._with_room(drafts, lost, piece.rows)
             for row in self._births:
                 self._db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
             last = self._heads(rows, lost)
-            newest, cursors = self._insert(rows, piece), _cursors(drafts, declared)
+            newest = self._tables.insert(self.start_no, rows, piece.rows, self._newest, self.outgoing.to_keep())
+            if piece.taken != self.taken:
+                taken = msgspec.json.encode(piece.taken)
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TAKEN, taken))
+            cursors = _cursors(drafts, declared)
             # a cursor that stands in no row's head; rows of other epochs, which no start may count for this one
             noted = bool(trimmed or verdicts or declared.cursors or piece.rows)
             noted = noted or self._note_due(len(rows), changes)
@@ -355,6 +359,7 @@ class Writer:
         self._db = db
         self.offline = ""
         self._epochs = Epochs(self._db)
+        self._tables = Tables(self._db, self._epochs)
         self._retention = self._new_retention()
 
     def _new_retention(self) -> Retention:
@@ -390,36 +395,6 @@ class Writer:
                 last[stream] = max(last.get(stream, -1), highest)
         return last
 
-    def _insert(self, rows: Sequence[Draft], piece: Piece) -> tuple[int, ...]:
-        newest = list(self._newest)
-        values: list[list[tuple[object, ...]]] = [[] for _ in ROW_TABLES]
-        settled: Settled = self.outgoing.to_keep()
-        saved = [(self._number_of(row), row.draft()) for row in piece.rows]
-        for epoch_no, draft in [*((self.start_no, draft) for draft in rows), *saved]:
-            prio = draft.prio
-            newest[prio] += 1
-            head = encode_head(draft, settled)
-            settled = ()  # once in a commit
-            crc = row_crc(self._db.store, newest[prio], epoch_no, draft.kind, draft.key, draft.n, head, draft.body)
-            values[prio].append((newest[prio], epoch_no, draft.kind, draft.key, draft.n, crc, head, draft.body))
-        if piece.taken != self.taken:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (TAKEN, msgspec.json.encode(piece.taken)))
-        for table, some in zip(ROW_TABLES, values, strict=True):
-            if some:
-                self._db.execute_many(f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?,?)", some)  # noqa: S608
-        return tuple(newest)
-
-    def _number_of(self, row: SavedRow) -> int:
-        """Of the row's epoch in this file: the number that it had, unless another epoch has it here."""
-        known = self._db.one("SELECT no FROM epoch WHERE id = ?", (row.epoch,))
-        if known is not None:
-            return int(known)
-        number = row.epoch_no
-        if not 0 < number < self.start_no or self._db.one("SELECT 1 FROM epoch WHERE no = ?", (number,)):
-            number = min(self._db.one("SELECT min(no) FROM epoch") or 0, 0) - 1
-        self._db.execute("INSERT INTO epoch VALUES (?, ?, '', 0)", (number, row.epoch))
-        return number
-
     def _note_due(self, rows: int, changes: int) -> bool:
         if not rows and changes != self._kept_changes:
             return True
@@ -435,30 +410,6 @@ class Writer:
             self.outgoing.to_keep(_NOTED_RANGES),
         )
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, encode_note(note)))
-
-    def _bury(self, verdict: Verdict, lost: GapSet) -> None:
-        """Moves the row to the dead letters, but for one that was only too much, and declares its numbers."""
-        table = ROW_TABLES[verdict.prio]
-        rows = self._db.query(
-            f"SELECT epoch, kind, head, body FROM {table} WHERE id = ?",  # noqa: S608
-            (verdict.id,),
-        )
-        for epoch_no, kind, head, body in rows:
-            keep = verdict.reason != "thinned"
-            try:
-                for stream, first, last in segments_of(kind, head, partial(as_stored, body)):
-                    lost.add(stream, self._epochs.id_of(epoch_no), first, last, verdict.reason)
-            except Rejected:
-                self.undeclared += 1
-                keep = True
-            if keep:
-                self._db.execute(  # within SQLite: damage can have made texts of it that Python cannot write
-                    "INSERT INTO dead(prio, row, code, reason, epoch, kind, key, n, crc, head, body)"  # noqa: S608
-                    f" SELECT ?, id, ?, ?, epoch, kind, key, n, crc, head, body FROM {table} WHERE id = ?",
-                    (verdict.prio, verdict.code, verdict.reason, verdict.id),
-                )
-            self._db.execute(f"DELETE FROM {table} WHERE id = ?", (verdict.id,))  # noqa: S608
-            self._db.execute("DELETE FROM dead WHERE id <= (SELECT max(id) FROM dead) - ?", (_DEAD_LETTERS,))
 
     def _succeeded(self) -> Committed:
         attempt = self._attempt

@@ -154,7 +154,7 @@ def test_refusal_survives_a_commit_that_failed(box, monkeypatch):
         raise Retryable("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(box.writer, "_insert", fails)
+        patch.setattr(box.writer._tables, "insert", fails)
         with pytest.raises(Retryable):
             box.commit()
     box.commit()
