@@ -38,7 +38,7 @@ class Starts:
         self._clock = clock
         now = clock.now()
         self._began_ns = now.mono_ns
-        self._lived = self._struck = False
+        self._lived = self._struck = self._refused = False
         mono_ms = now.mono_ns // 1_000_000
         recent = [s for s in _read(path) if s.boot != now.boot or mono_ms - s.mono_ms < LIVED_S * 1e3][-_TOO_MANY:]
         if len(recent) == _TOO_MANY:
@@ -71,7 +71,9 @@ class Starts:
         try:
             replace_file(self._path, msgspec.json.encode(starts))
         except OSError as e:
-            log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, e.strerror)
+            if not self._refused:  # `keep` tries again after each commit
+                log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, e.strerror)
+            self._refused = True
             return False
         return True
 

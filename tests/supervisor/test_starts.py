@@ -84,8 +84,16 @@ def test_a_damaged_file_counts_as_none_and_is_whole_again(tmp_path: Path, conten
 
 
 def test_a_disk_that_refuses_keeps_nobody_from_starting(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
     with caplog.at_level(logging.WARNING):
-        starts = start(tmp_path / "missing", FakeClock())
+        starts = start(tmp_path / "missing", clock)
+        clock.advance(LIVED_S)
+        told(starts)
+        starts.keep()
+        starts.keep()
+        starts.close()
     assert not starts.safe_mode
-    assert "may go unnoticed" in caplog.text
-    starts.close()
+    assert caplog.text.count("may go unnoticed") == 1
+    (tmp_path / "missing").mkdir()
+    starts.keep()
+    assert (tmp_path / "missing" / "starts.json").read_bytes() == b"[]"
