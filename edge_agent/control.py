@@ -24,9 +24,9 @@ from edge_agent.lane_state import FULL
 from edge_agent.runner import Runner
 from edge_agent.source_body import SourceBody
 from edge_agent.starts import Starts
-from edge_agent.store.alarms import wal_bytes
 from edge_agent.store.backlog import Backlog
 from edge_agent.store.body import StoreBody
+from edge_agent.store.inspection import bytes_of, wal_of
 from edge_agent.store.writer import Committed, Writer
 from edge_agent.supervisor import Supervisor
 from edge_agent.timekeeping import Timekeeper
@@ -203,7 +203,8 @@ class Control:
     def _store(self) -> dict[str, Any]:
         agent = self._agent
         tally = agent.committed
-        files = [agent.writer.path, agent.writer.path.with_name(agent.writer.path.name + "-wal")]
+        path = agent.writer.path
+        wal = bytes_of(wal_of(path))
         return {
             "failing": agent.store.failing,
             "commits": tally.commits,
@@ -211,8 +212,8 @@ class Control:
             "readings": tally.readings,
             "body_bytes": tally.body_bytes,
             "newest": list(tally.newest),
-            "file_bytes": sum(f.stat().st_size for f in files if f.exists()),
-            "wal_bytes": wal_bytes(agent.writer.path),
+            "file_bytes": bytes_of(path) + wal,
+            "wal_bytes": wal,
             "quota_bytes": agent.writer.limits.quota_bytes,
             "backlog": agent.backlog.to_dict(),
             "flash": agent.flash.to_dict(),

@@ -10,7 +10,7 @@ from edge_agent.contract.rows import milliseconds, time_quality
 from edge_agent.control import Observed
 from edge_agent.metrics import Histogram
 from edge_agent.store.database import SQLITE_VERSION
-from edge_agent.store.inspection import wal_of
+from edge_agent.store.inspection import bytes_of, wal_of
 from edge_agent.types import ModelRef
 
 
@@ -85,11 +85,10 @@ def _budget(agent: Observed) -> documents.BudgetHealth | None:
 
 def _store(agent: Observed) -> documents.StoreHealth:
     path, tally = agent.writer.path, agent.committed
-    sizes = [file.stat().st_size if file.exists() else 0 for file in (path, wal_of(path))]
     return documents.StoreHealth(
         sqlite=SQLITE_VERSION,
-        database_bytes=sizes[0],
-        wal_bytes=sizes[1],
+        database_bytes=bytes_of(path),
+        wal_bytes=bytes_of(wal_of(path)),
         quota_bytes=agent.writer.limits.quota_bytes,
         commits=tally.commits,
         readings=tally.readings,

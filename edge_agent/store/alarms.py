@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_agent.store.body import StoreBody
 from edge_agent.store.database import readers
-from edge_agent.store.inspection import wal_of
+from edge_agent.store.inspection import bytes_of, wal_of
 
 WAL_BYTES = 64 * 1024 * 1024
 """A checkpoint is due at 4 MB and the -wal is cut at 16: only a reader that does not end lets it grow so far."""
@@ -34,7 +34,10 @@ class Alarms:
 
     def _starved(self) -> str:
         """Durability row 29. While it stands, the figures of its beginning do."""
-        size_bytes = wal_bytes(self._path)
+        try:
+            size_bytes = bytes_of(wal_of(self._path))
+        except OSError:  # the store says itself that its volume fails
+            return ""
         if size_bytes <= WAL_BYTES:
             return ""
         if said := self._raised.get("store.wal"):
@@ -54,11 +57,3 @@ class Alarms:
             f"the rows of {', '.join(names)} could not be taken over, and are kept there; the next start tries again,"
             " or look with: edge-agent store salvage"
         )
-
-
-def wal_bytes(path: Path) -> int:
-    """Size of the -wal of a database, 0 where there is none."""
-    try:
-        return wal_of(path).stat().st_size
-    except OSError:
-        return 0

@@ -17,10 +17,10 @@ from edge_agent.store import database
 from edge_agent.store.checking import check_store
 from edge_agent.store.database import PAGE_BYTES, Full, Limits
 from edge_agent.store.identity import sync_folder
-from edge_agent.store.inspection import wal_of
+from edge_agent.store.inspection import bytes_of, wal_of
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.opening import LOCK
-from edge_agent.store.reader import bytes_of, opened
+from edge_agent.store.reader import opened
 
 _ROOM_BYTES = 1024 * 1024
 """Left on the volume beside the copy."""

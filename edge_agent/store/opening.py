@@ -42,7 +42,7 @@ from edge_agent.store.identity import (
     sync_folder,
     write_identity,
 )
-from edge_agent.store.inspection import wal_of, why_not
+from edge_agent.store.inspection import bytes_of, wal_of, why_not
 from edge_agent.store.lock import DirectoryLock
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.reserve import give_reserve, quota_on, take_reserve
@@ -198,7 +198,7 @@ class Opening:
     def _put_off_a_large_wal(self) -> None:
         """Raises Retryable, once."""
         wal = wal_of(self._path)
-        size_bytes = wal.stat().st_size if wal.exists() else 0
+        size_bytes = bytes_of(wal)
         if size_bytes > LARGE_WAL_BYTES and not self._put_off:
             self._put_off = True
             raise Retryable(

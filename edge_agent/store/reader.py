@@ -14,7 +14,7 @@ from edge_agent.errors import Fatal, Rejected, Retryable
 from edge_agent.store import database
 from edge_agent.store.aside import DATABASE, asides
 from edge_agent.store.database import ROW_TABLES, Database
-from edge_agent.store.inspection import wal_of
+from edge_agent.store.inspection import bytes_of, wal_of
 from edge_agent.store.recovery import Note, recover
 from edge_agent.store.settled import Outgoing
 
@@ -190,11 +190,3 @@ def _gaps(db: Database, limit: int) -> Iterator[GapView]:
         if isinstance(message, messages.GapMessage):
             for stream, epoch, first, last, reason in decode.lost(message):
                 yield GapView(stream, epoch, first, last - first + 1, reason)
-
-
-def bytes_of(path: Path) -> int:
-    """0 where there is no such file."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

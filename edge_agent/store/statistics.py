@@ -12,9 +12,9 @@ from edge_agent.errors import Rejected
 from edge_agent.store.checking import SILENT, Progress
 from edge_agent.store.database import PAGE_BYTES, ROW_TABLES, Database
 from edge_agent.store.head import decode_head, ledger_body
-from edge_agent.store.inspection import wal_of
+from edge_agent.store.inspection import bytes_of, wal_of
 from edge_agent.store.opening import asides
-from edge_agent.store.reader import PriorityView, bytes_of, opened, priority_view
+from edge_agent.store.reader import PriorityView, opened, priority_view
 from edge_agent.store.recovery import recover
 from edge_agent.store.walking import walk
 
