@@ -206,8 +206,8 @@ class Decider:
 
     def health_alert(self, change: HealthChange, now: Stamp) -> list[Alert]:
         text = f"{change.part}: {'works again' if change.up else change.reason}"
-        key, up = f"health/{change.part}", not change.up
-        return self._turned(key, up, change.severity, text, now, again=change.again)
+        key = f"health/{change.part}"
+        return self._turned(key, not change.up, change.severity, text, now, again=change.again)
 
     def _turned(
         self, dedupe_key: str, up: bool, severity: str, text: str, now: Stamp, *, again: bool = False

@@ -130,7 +130,6 @@ class Ring:
         self._header = header
         self._part_bytes = size_bytes // 8
         self._number = 0
-        self._written = 0
         self._file = self._next()
 
     def append(self, events: Sequence[Event]) -> None:

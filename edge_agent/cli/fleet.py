@@ -13,7 +13,6 @@ from edge_agent.cli.extras import needs_extra
 from edge_agent.errors import ExitCode, Fatal, Retryable
 
 if TYPE_CHECKING:
-
     from edge_agent.fleet.database import DatabaseSettings
 
 _database_option: Callable[[Any], Any] = click.option(

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from edge_agent.assembly import Assembly
 
-
 _RULE_HASH = re.compile(rb'"rule_sha256":"[0-9a-f]{64}"')
 
 

@@ -36,7 +36,7 @@ def hold(rule: str, length: str, why: str, site: Path | None, socket: Path | Non
 
     Exit codes: 0 accepted; 1 refused; 2 wrong usage; 3 no agent answers.
     """
-    from edge_agent.durations import LONGEST_HOLD_NS, DurationError, parse_duration
+    from edge_agent.durations import LONGEST_HOLD_NS, DurationError, format_duration, parse_duration
 
     try:
         for_s = parse_duration(length, LONGEST_HOLD_NS) / 1e9
@@ -44,7 +44,7 @@ def hold(rule: str, length: str, why: str, site: Path | None, socket: Path | Non
         hint = f"{e.hint}; a hold can be renewed before its end"
         raise Fatal(f"--for: {e.message}", hint=hint, exit_code=ExitCode.CONFIGURATION) from e
     if not for_s:
-        hint = "more than 0 and at most 7d"
+        hint = f"more than 0 and at most {format_duration(LONGEST_HOLD_NS)}"
         raise Fatal(f"--for {length}: holds nothing", hint=hint, exit_code=ExitCode.CONFIGURATION)
     said = f"{rule} is held for {show.age(for_s)}: it decides on, but neither acts nor alerts"
     agent_socket.tell_agent(site, socket, "hold", {"rule": rule, "for_s": for_s, "why": why}, said, as_json)

@@ -168,7 +168,7 @@ class Intake:
         if command.reply != REPLY:
             self._health.count("reply_elsewhere")
         if why := self._unkept():
-            self._not_kept(command.id, Retryable(why))
+            self._not_kept(command.id, why)
             return
         try:
             self._say(self._log.take(command, key.fingerprint, self._now_ms()))
@@ -180,7 +180,7 @@ class Intake:
             self._health.count(f"refused_{e.code}")
             self._step(command.id, "refused", e.code, e.message)
         except Retryable as e:
-            self._not_kept(command.id, e)
+            self._not_kept(command.id, str(e))
 
     def _refuse(self, refused: Refused, message: Inbound) -> None:
         self._health.quarantine(f"refused_{refused.code}", message.body)
@@ -261,12 +261,12 @@ class Intake:
             else:
                 self._end(command_id)
 
-    def _not_kept(self, command_id: str, error: Retryable) -> None:
+    def _not_kept(self, command_id: str, why: str) -> None:
         """Nothing is carried out that a power cut would make the gateway forget."""
         self._health.count("failed_not_kept")
-        self._health.note("last_error", str(error))
+        self._health.note("last_error", why)
         if command_id not in self._running:
-            self._say(CmdResult(id=command_id, state="failed", code="not_kept", t=self._now_ms(), why=str(error)))
+            self._say(CmdResult(id=command_id, state="failed", code="not_kept", t=self._now_ms(), why=why))
 
     def _follow(self) -> None:
         store = self._store()

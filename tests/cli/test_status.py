@@ -230,4 +230,3 @@ def test_agent_of_another_version_is_named(tmp_path: Path) -> None:
     done = against(tmp_path, b'{"ok": true, "result": {"version": "9.9", "ok": true}}\n')
     assert done.code == 1
     assert "the agent is of version 9.9" in done.err
-
