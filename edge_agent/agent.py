@@ -213,7 +213,8 @@ class Agent:
         return tuple(dict.fromkeys(view for view in asked if view))
 
     def _source(self, config: SourceConfig) -> SourceBody:
-        feed = self.inbox.feed(config.name, rate_hz=None if self._unpaced else config.max_rate)
+        inbox = self.inbox
+        feed = inbox.recorded_feed(config.name) if self._unpaced else inbox.feed(config.name, rate_hz=config.max_rate)
         part = self.health.part(config.name)
         context = DriverContext(
             config.name, self._time(), part, self.supervisor.spawner, self._links,

@@ -2,6 +2,9 @@
 
 A feed is served at most `SLICE` events before the next feed has its turn. What does not fit is counted per
 stream and handed over as `Lost` before the next events of that feed: loss is declared in its place.
+
+Feeds of a replay as fast as possible are no neighbours but one recording: they are served in the order of event time,
+whatever the speed of their producers.
 """
 
 from __future__ import annotations
@@ -20,15 +23,20 @@ SLICE = 64
 class Feed:
     """The part of the inbox that one producer fills. One thread offers, the engine takes."""
 
-    def __init__(self, inbox: Inbox, name: str, *, limit: int, rate_hz: int | None) -> None:
+    def __init__(
+        self, inbox: Inbox, name: str, *, limit: int, rate_hz: int | None, recording: Recording | None = None
+    ) -> None:  # fmt: skip
         self.name = name
+        self.queue: deque[Event] = deque()
+        self.expected = True
+        """Of a recording: the others wait for the next event of this feed."""
         self._inbox = inbox
+        self._recording = recording
         self._limit = limit
         self._rate_hz = rate_hz
         self._burst = float(max(rate_hz or 0, 1))
         self._allowance = self._burst
         self._refilled_ns = 0
-        self._queue: deque[Event] = deque()
         self._shed: dict[str, int] = {}
         self._scheduled = False
         self._condition = Condition()
@@ -43,7 +51,7 @@ class Feed:
             if self._shed and allowed:
                 self._declare(events[0].stamp)
             if allowed >= len(events):
-                self._queue.extend(events)
+                self.queue.extend(events)
             else:
                 self._take_some(events, allowed)
             self._schedule()
@@ -51,17 +59,17 @@ class Feed:
     def offer_waiting(self, events: Sequence[Event], timeout_s: float) -> Sequence[Event]:
         """Waits for room, for producers that can be held back; returns what did not fit in time."""
         with self._condition:
-            if not self._condition.wait_for(lambda: len(self._queue) < self._limit, timeout_s):
+            if not self._condition.wait_for(lambda: len(self.queue) < self._limit, timeout_s):
                 return events
-            room = self._limit - len(self._queue)
-            self._queue.extend(events[:room])
+            room = self._limit - len(self.queue)
+            self.queue.extend(events[:room])
             self._schedule()
         return events[room:]
 
     def settle(self, stamp: Stamp) -> None:
         """Declares what was shed although nothing new comes."""
         with self._condition:
-            if self._shed and len(self._queue) < self._limit:
+            if self._shed and len(self.queue) < self._limit:
                 self._declare(stamp)
                 self._schedule()
 
@@ -69,16 +77,25 @@ class Feed:
         """The producer stops: what it shed last is declared, also where the feed is full."""
         with self._condition:
             self._declare(stamp)
+            self.expected = False
+            self._schedule()
+
+    def expect(self, *, more: bool) -> None:
+        """Whether this producer, of a recording, has more to come that the others have to wait for."""
+        with self._condition:
+            self.expected = more
             self._schedule()
 
     @property
     def pending(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def take(self) -> list[Event]:
-        """The engine's turn: at most `SLICE` events, oldest first."""
+        """The engine's turn: at most `SLICE` events, oldest first; of a recording those of any of its feeds."""
+        if self._recording is not None:
+            return self._take_of(self._recording)
         with self._condition:
-            queue = self._queue
+            queue = self.queue
             if len(queue) <= SLICE:
                 events = list(queue)
                 queue.clear()
@@ -89,8 +106,22 @@ class Feed:
             self._condition.notify()
         return events
 
+    def room_made(self) -> None:
+        """Wakes a producer that waits."""
+        with self._condition:
+            self._condition.notify()
+
+    def _take_of(self, recording: Recording) -> list[Event]:
+        with self._condition:
+            self._scheduled = False  # before looking: who offers from now on says so anew
+        events = recording.take()
+        if events:
+            with self._condition:
+                self._schedule()
+        return events
+
     def _allowed(self, events: Sequence[Event]) -> int:
-        room = max(self._limit - len(self._queue), 0)
+        room = max(self._limit - len(self.queue), 0)
         if self._rate_hz is None:
             return room
         now_ns = events[0].stamp.mono_ns
@@ -106,22 +137,51 @@ class Feed:
                 if self._shed and isinstance(event, Lost):
                     # its cursor must not be committed before what was shed is declared
                     self._declare(event.stamp)
-                self._queue.append(event)
+                self.queue.append(event)
             elif allowed > 0:
                 allowed -= 1
-                self._queue.append(event)
+                self.queue.append(event)
             else:
                 self._shed[event.stream] = self._shed.get(event.stream, 0) + 1
                 self.shed_total += 1
 
     def _declare(self, stamp: Stamp) -> None:
-        self._queue.extend(Lost(stream, n, "overload", stamp) for stream, n in self._shed.items())
+        self.queue.extend(Lost(stream, n, "overload", stamp) for stream, n in self._shed.items())
         self._shed.clear()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._queue:
+        if not self._scheduled and (self.queue or self._recording):
             self._scheduled = True
             self._inbox.ready.put(self)
+
+
+class Recording:
+    """Feeds whose events are taken in the order of event time; of one instant, in the order of the feeds."""
+
+    def __init__(self) -> None:
+        self.feeds: list[Feed] = []
+
+    def take(self) -> list[Event]:
+        """At most `SLICE` events; none while a feed is empty of which more is expected."""
+        events: list[Event] = []
+        while len(events) < SLICE and (feed := self._first()) is not None:
+            events.append(feed.queue.popleft())
+        for feed in self.feeds if events else ():
+            feed.room_made()
+        return events
+
+    def _first(self) -> Feed | None:
+        first, first_ns = None, 0
+        for feed in self.feeds:
+            expected = feed.expected  # asked first: what is offered before it turns is then seen
+            if not feed.queue:
+                if expected:
+                    return None
+                continue
+            mono_ns = feed.queue[0].stamp.mono_ns
+            if first is None or mono_ns < first_ns:
+                first, first_ns = feed, mono_ns
+        return first
 
 
 class Inbox:
@@ -130,11 +190,23 @@ class Inbox:
     def __init__(self) -> None:
         self.ready: SimpleQueue[Feed | None] = SimpleQueue()
         self._feeds: dict[str, Feed] = {}
+        self._recording = Recording()
 
     def feed(self, name: str, *, limit: int = 4096, rate_hz: int | None = None) -> Feed:
         """A new feed that holds at most `limit` readings and takes at most `rate_hz` of them a second."""
         self._feeds[name] = feed = Feed(self, name, limit=limit, rate_hz=rate_hz)
         return feed
+
+    def recorded_feed(self, name: str, *, limit: int = 4096) -> Feed:
+        """A new feed of the recording that is replayed as fast as possible."""
+        self._feeds[name] = feed = Feed(self, name, limit=limit, rate_hz=None, recording=self._recording)
+        self._recording.feeds.append(feed)
+        return feed
+
+    def expect_no_more(self) -> None:
+        """The sources have ended: what there is of a recording is all."""
+        for feed in self._recording.feeds:
+            feed.expect(more=False)
 
     def named(self, name: str) -> Feed:
         """The feed that was made under this name."""

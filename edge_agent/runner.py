@@ -81,6 +81,7 @@ class Runner:
 
     def _finish(self) -> None:
         """What is in the inbox is accepted: it is handled before the thread ends."""
+        self._inbox.expect_no_more()
         for feed in self._inbox.feeds():
             while feed.pending:
                 self._turn(feed)

@@ -81,6 +81,7 @@ class SourceBody:
     def _serve(self) -> None:
         self.source = source = self._opener()
         self._health.count("opened")
+        self._feed.expect(more=True)
         try:
             while not self._stop.is_set():
                 items = source.read(READ_TIMEOUT_S)
@@ -101,6 +102,7 @@ class SourceBody:
             self._offer(events)
         if len(events) == len(items):
             return
+        self._feed.expect(more=False)  # a camera: what its frames say comes from their lanes
         for item in items:
             if isinstance(item, Frame) and self._passes(item):
                 for taker in self._takers:
@@ -132,6 +134,7 @@ class SourceBody:
     def _down(self, reason: str) -> None:
         self._health.count("downs")
         self._turn(False, reason)
+        self._feed.expect(more=False)
 
     def _turn(self, up: bool, reason: str) -> None:
         stamp = self._clock.now()

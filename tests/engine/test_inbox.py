@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.inbox import SLICE, Inbox
+from edge_agent.inbox import SLICE, Feed, Inbox
 from edge_agent.types import HealthChange, Lost, Reading
 from tests.engine.sites import at, reading
 
@@ -110,3 +110,62 @@ def test_accepted_plus_declared_is_everything_offered(script: list[int], limit: 
     seen += drain(inbox)
     readings = sum(isinstance(e, Reading) for e in seen)
     assert readings + sum(e.count for e in seen if isinstance(e, Lost)) == offered
+
+
+def offered(feed: Feed, *instants_s: float) -> None:
+    feed.offer([reading(s, feed.name, x=1.0) for s in instants_s])
+
+
+def taken(inbox: Inbox) -> list[tuple[str, float]]:
+    return [(e.stream, e.stamp.mono_ns / 1e9) for e in drain(inbox) if isinstance(e, Reading)]
+
+
+class TestARecording:
+    """Sources that are replayed as fast as possible are one recording, however fast each is read."""
+
+    def test_its_feeds_are_taken_in_the_order_of_event_time(self) -> None:
+        inbox = Inbox()
+        often, seldom = inbox.recorded_feed("often"), inbox.recorded_feed("seldom")
+        offered(seldom, *range(0, 100, 10))
+        offered(often, *(k / 10 for k in range(1000)))
+        seldom.finish(at(0))
+        often.finish(at(0))
+        found = taken(inbox)
+        assert len(found) == 1010
+        assert found == sorted(found, key=lambda one: one[1])
+
+    def test_of_one_instant_the_site_files_order_counts(self) -> None:
+        inbox = Inbox()
+        first, second = inbox.recorded_feed("first"), inbox.recorded_feed("second")
+        offered(second, 1, 2)
+        offered(first, 1, 2)
+        inbox.expect_no_more()
+        assert taken(inbox) == [("first", 1), ("second", 1), ("first", 2), ("second", 2)]
+
+    def test_no_feed_runs_ahead_of_one_that_is_expected_to_say_more(self) -> None:
+        inbox = Inbox()
+        fast, slow = inbox.recorded_feed("fast"), inbox.recorded_feed("slow")
+        offered(fast, *range(10))
+        assert taken(inbox) == []
+        offered(slow, 4.5)
+        assert taken(inbox) == [*(("fast", s) for s in range(5)), ("slow", 4.5)]
+        slow.expect(more=False)
+        assert taken(inbox) == [("fast", s) for s in range(5, 10)]
+
+    def test_the_agents_own_news_wait_for_none_of_it(self) -> None:
+        inbox = Inbox()
+        inbox.recorded_feed("slow")
+        inbox.feed("agent").offer([HealthChange("uplink", True, at(0))])
+        assert len(drain(inbox)) == 1
+
+    def test_a_producer_that_waits_goes_on_when_its_events_are_taken(self) -> None:
+        inbox = Inbox()
+        feed = inbox.recorded_feed("replay", limit=SLICE)
+        assert not feed.offer_waiting([reading(1, "replay", x=1.0)] * SLICE, 0.0)
+        more, left = [reading(2, "replay", x=1.0)], list[object]()
+        waiting = threading.Thread(target=lambda: left.extend(feed.offer_waiting(more, 30.0)))
+        waiting.start()
+        drain(inbox)
+        waiting.join(10.0)
+        assert not waiting.is_alive()
+        assert not left
