@@ -179,6 +179,7 @@ class Agent:
         self.backlog = Backlog(self.writer, self.clock)
         self.flash = FlashMeter(self.writer.path.parent, self.clock, card_tbw=store.card_tbw)
         self.store.on_commit += [self._committed, self.backlog.committed]
+        self.store.on_interval += [self._alarms.turn, self._look]
         self.committed = Tally()
 
     def _build_lanes(self) -> dict[str, Lane]:
@@ -311,7 +312,6 @@ class Agent:
         now = time.monotonic()
         self.timekeeper.turn(self.store.put, partial(self.supervisor.report, "clock", alert=True))
         self.starts.turn(partial(self.supervisor.report, "safe_mode", alert=True))
-        self._alarms.turn()
         if now >= self._heat_due_s:
             self._heat_due_s = now + _HEAT_S
             self._feel()
@@ -393,9 +393,6 @@ class Agent:
         commanded = self.commands.handled()
         self._memory.write(self.engine.remember())
         self.commands.kept(commanded)
-        self.starts.keep()
-        now = self.clock.now()
-        self.expiry.look(now, self.timekeeper.known_ms(now))
         self.timekeeper.keep(partial(self.supervisor.report, "memory.clock", alert=True))
         if self._incident_asked.is_set():
             self._incident_asked.clear()
@@ -406,6 +403,12 @@ class Agent:
                 self.sources[source].ack(cursor)
         if self.uplink:
             self.uplink.wake()
+
+    def _look(self) -> None:
+        """The store's thread, which alone may wait for a disk, once an interval."""
+        self.starts.keep()
+        now = self.clock.now()
+        self.expiry.look(now, self.timekeeper.known_ms(now))
 
     def _describe(self, stream: str) -> StreamSpec:
         """Units and group of a stream, from the source that has it."""

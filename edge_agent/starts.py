@@ -71,7 +71,7 @@ class Starts:
         try:
             replace_file(self._path, msgspec.json.encode(starts))
         except OSError as e:
-            if not self._refused:  # `keep` tries again after each commit
+            if not self._refused:  # `keep` tries again each interval
                 log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, e.strerror)
             self._refused = True
             return False

@@ -20,18 +20,27 @@ class Lock(NamedTuple):
 
     kind: str
     pid: int
+    device: int
     inode: int
     first: int
 
 
 def lock_holders(file: Path, counts: Callable[[Lock], bool]) -> list[str]:
     """`sqlite3 (pid 812)` for each other process with a lock on the file that counts; empty where the system does
-    not tell."""
+    not tell.
+
+    Another volume has the same inodes, and btrfs and overlays have a device of their own making: who is on another
+    device has to be seen to have the file open.
+    """
     try:
-        inode = file.stat().st_ino
+        found = file.stat()
     except OSError:
         return []
-    pids = dict.fromkeys(lock.pid for lock in _locks() if lock.inode == inode and counts(lock))
+    path = os.path.realpath(file)
+    same = [lock for lock in _locks() if lock.inode == found.st_ino and counts(lock)]
+    pids = dict.fromkeys(
+        lock.pid for lock in same if lock.device == found.st_dev or _has_open(Path(f"/proc/{lock.pid}"), path)
+    )
     return [_describe(Path(f"/proc/{pid}")) for pid in pids if pid != os.getpid()]
 
 
@@ -41,7 +50,8 @@ def _locks() -> Iterator[Lock]:
         for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
             match line.split():
                 case [_, "POSIX", _, kind, pid, place, first, _]:
-                    yield Lock(kind, int(pid), int(place.rpartition(":")[2]), int(first))
+                    major, minor, inode = place.split(":")
+                    yield Lock(kind, int(pid), os.makedev(int(major, 16), int(minor, 16)), int(inode), int(first))
 
 
 def _has_open(process: Path, path: str) -> bool:

@@ -14,7 +14,7 @@ WAL_BYTES = 64 * 1024 * 1024
 
 
 class Alarms:
-    """`turn` is called now and then, from one thread."""
+    """`turn` is called now and then, on the store's thread: it asks the disk."""
 
     def __init__(self, path: Path, body: StoreBody, report: Callable[[str, bool, str], None]) -> None:
         """`path`: of the database; `report(part, up, reason)` is told what is wrong, and when it is over."""

@@ -65,6 +65,8 @@ class StoreBody:
         self.progress_ns = clock.mono_ns()
         self.on_commit: list[Callable[[Committed], None]] = []
         """Called on the store's thread after each COMMIT of rows returned; they are quick and do not raise."""
+        self.on_interval: list[Callable[[], None]] = []
+        """Called on the store's thread once an interval, whether anything was committed or not; as `on_commit`."""
         self.failing = ""
         """Why nothing can be committed now; empty while all is well."""
         self._writer = writer
@@ -140,6 +142,8 @@ class StoreBody:
                 self._intake.done(batch.ticket)
         elif (full or batch.urgent) and not self.failing:
             self._commit()
+        for tell in self.on_interval if due else ():
+            tell()
 
     def _absorb(self, batch: Batch) -> bool:
         """True when that filled a row."""

@@ -86,15 +86,28 @@ def oracle(text, known):
         return UNKNOWN
 
 
-@pytest.mark.slow
-@settings(max_examples=600, deadline=None)
-@given(
+any_of_it = given(
     bool_text | int_text | double_text | string_text,
     st.fixed_dictionaries(
         {name: values | values | values | values | values | st.none() for name, values in VALUES.items()}
     ),
 )
+
+
+@settings(max_examples=60, deadline=None)
+@any_of_it
 def test_agrees_with_an_independent_cel(text, row):
+    agrees(text, row)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None)
+@any_of_it
+def test_agrees_with_an_independent_cel_ten_times_as_often(text, row):
+    agrees(text, row)
+
+
+def agrees(text, row):
     scope = Scope()
     for name, of in SIGNALS.items():
         scope.define(name, of)

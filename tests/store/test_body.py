@@ -102,6 +102,21 @@ def test_readings_are_committed_every_interval_without_being_asked(tmp_path):
         assert box.wait_commits(2)
 
 
+@pytest.mark.parametrize("refusing", [False, True])
+def test_interval_is_told_whether_anything_is_committed_or_not(tmp_path, monkeypatch, refusing):
+    with running(tmp_path, interval_ns=20_000_000) as box:
+        faults = Faults(monkeypatch)
+        faults.refusing = refusing
+        if refusing:
+            box.body.put([effects.record(0)])
+        told = threading.Semaphore(0)
+        box.body.on_interval.append(told.release)
+        assert all(told.acquire(timeout=10) for _ in range(5))
+        assert box.commits == []
+        assert bool(box.body.failing) is refusing
+        faults.refusing = False
+
+
 def test_first_readings_after_a_start_do_not_wait_for_the_interval(tmp_path):
     with running(tmp_path, first_ns=20_000_000) as box:
         assert not box.wait_commits(1, 0.1)

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from edge_agent.clock import FakeClock
 from edge_agent.errors import Fatal, Retryable
+from edge_agent.links.holders import lock_holders
 from edge_agent.store import alarms
 from edge_agent.store import opening as opening_module
 from edge_agent.store.alarms import Alarms
@@ -397,3 +399,16 @@ def test_wal_that_a_reader_kept_growing_shrinks_when_it_ends(tmp_path):
             assert box.body.flush(10)
         assert wal.stat().st_size <= limit_bytes
     assert list(account(tmp_path).whole("press", box.epoch)) == [(0, 230_099)]
+
+
+def test_lock_on_the_same_inode_of_another_volume_is_nobody_of_ours(tmp_path, monkeypatch):
+    file = tmp_path / "store.db"
+    file.touch()
+    found = file.stat()
+    same, other = (
+        f"{os.major(device):02x}:{os.minor(device):02x}:{found.st_ino}" for device in (found.st_dev, found.st_dev + 1)
+    )
+    for place, seen in ((same, True), (other, False)):
+        lines = f"1: POSIX  ADVISORY  WRITE {os.getppid()} {place} 0 EOF\n"
+        monkeypatch.setattr(Path, "read_text", lambda path, lines=lines, **_: lines)
+        assert bool(lock_holders(file, lambda lock: lock.kind == "WRITE")) is seen
