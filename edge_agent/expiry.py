@@ -34,7 +34,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
     def expires_ms(self) -> int:
         """Raises OSError or ValueError."""
-        found = expiries_ms(Path(self.file).read_text(encoding="ascii"))
+        found = expiries_ms(Path(self.file).read_text(encoding="latin-1"))  # around them stands any text
         return min(found) if self.own else max(found)
 
 

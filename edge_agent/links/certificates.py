@@ -6,19 +6,24 @@ The `ssl` module tells it of a CA alone, and of a client's own certificate only 
 from __future__ import annotations
 
 import re
-import ssl
+from binascii import a2b_base64
 from datetime import UTC, datetime
 
-_PEM = re.compile("-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
+_LABEL = "(?:TRUSTED |X509 )?CERTIFICATE-----"
+_PEM = re.compile(f"-----BEGIN {_LABEL}([^-]*)-----END {_LABEL}")
+_MARK = re.compile(f"-----(?:BEGIN|END) {_LABEL}")
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 
 
 def expiries_ms(pem: str) -> list[int]:
     """UTC in ms, of each certificate in its order. Raises ValueError where one cannot be read, or there is none."""
-    texts = _PEM.findall(pem.replace("TRUSTED CERTIFICATE", "CERTIFICATE"))
-    if not texts:
+    texts = _PEM.findall(pem)
+    marks = len(_MARK.findall(pem))
+    if not marks:
         raise ValueError("no certificate is in it")
-    return [_not_after_ms(ssl.PEM_cert_to_DER_cert(text)) for text in texts]
+    if marks != 2 * len(texts):
+        raise ValueError("a certificate in it is cut off")
+    return [_not_after_ms(a2b_base64(text)) for text in texts]
 
 
 def _not_after_ms(der: bytes) -> int:

@@ -81,6 +81,19 @@ class TestReading:
                 continue
         with pytest.raises(ValueError, match="no certificate"):
             expiries_ms("-----BEGIN PRIVATE KEY-----")
+        with pytest.raises(ValueError, match="cut off"):
+            expiries_ms(authority.ca.read_text() + "-----BEGIN CERTIFICATE-----\nMIIB")
+
+    def test_a_megabyte_of_beginnings_is_refused_at_once(self):
+        began_s = time.process_time()
+        with pytest.raises(ValueError, match="cut off"):
+            expiries_ms("-----BEGIN CERTIFICATE-----\n" * 40_000)
+        assert time.process_time() - began_s < 1
+
+    def test_the_label_that_old_tools_write(self, authority):
+        old = authority.ca.read_text().replace(" CERTIFICATE", " X509 CERTIFICATE")
+        assert ssl.create_default_context(cadata=old)
+        assert expiries_ms(old) == [ends_ms(authority.ca)]
 
 
 class Watched:
@@ -121,6 +134,14 @@ class TestWatching:
             ("expires in 30 days", "expires in 14 days", "expires in 3 days", "has expired 0 hours ago")
         ]  # fmt: skip
         assert all(change.again and change.alert for change in watched.changes)
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+    def test_a_bundle_that_names_its_cas_in_their_own_letters_is_watched(self, authority, tmp_path, encoding):
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes("# Behörde für Zertifikate\n".encode(encoding) + authority.ca.read_bytes())
+        watched = Watched(site(ca=ca))
+        assert ssl.create_default_context(cafile=ca)
+        assert [alert[0] for alert in watched.at(ends_ms(ca) - DAY_MS)] == ["uplink.tls.ca"]
 
     def test_a_renewed_file_ends_it_within_a_minute(self, tmp_path, authority):
         cert = tmp_path / "device.pem"
