@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.ports import Clock
-from edge_agent.store.identity import replace_file
+from edge_agent.store.identity import replace_file, sync_folder
 from edge_agent.unreadable import UNREADABLE
 
 log = logging.getLogger("edge_agent")
@@ -61,21 +61,32 @@ class Starts:
     def keep(self) -> None:
         """Strikes off what has lived."""
         if self._lived and not self._struck:
-            self._struck = self._write([])
+            self._struck = self._strike_off()
 
     def close(self) -> None:
         """The stop is a clean one."""
-        self._write([])
+        self._strike_off()
 
-    def _write(self, starts: list[_Start]) -> bool:
+    def _write(self, starts: list[_Start]) -> None:
         try:
             replace_file(self._path, msgspec.json.encode(starts))
         except OSError as e:
-            if not self._refused:  # `keep` tries again each interval
-                log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, e.strerror)
-            self._refused = True
+            self._say(e)
+
+    def _strike_off(self) -> bool:
+        """By taking the file away, for which a full disk has room too."""
+        try:
+            self._path.unlink(missing_ok=True)
+            sync_folder(self._path.parent)
+        except OSError as e:
+            self._say(e)
             return False
         return True
+
+    def _say(self, error: OSError) -> None:
+        if not self._refused:  # `keep` tries again each interval
+            log.warning("%s cannot be written (%s): a crash loop may go unnoticed", self._path, error.strerror)
+        self._refused = True
 
 
 def _read(path: Path) -> list[_Start]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 
@@ -95,5 +96,28 @@ def test_a_disk_that_refuses_keeps_nobody_from_starting(tmp_path: Path, caplog: 
     assert not starts.safe_mode
     assert caplog.text.count("may go unnoticed") == 1
     (tmp_path / "missing").mkdir()
+    crash(tmp_path / "missing", clock, 5)
     starts.keep()
-    assert (tmp_path / "missing" / "starts.json").read_bytes() == b"[]"
+    crash(tmp_path / "missing", clock, 5)
+
+
+@pytest.mark.parametrize("lived", [False, True])
+def test_a_full_disk_does_not_keep_the_box_in_safe_mode(
+    tmp_path: Path, lived: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    crash(tmp_path, clock, 5)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge_agent.starts.replace_file", full)
+    looping = start(tmp_path, clock)
+    assert looping.safe_mode
+    if lived:
+        clock.advance(LIVED_S)
+        told(looping)
+        looping.keep()
+    else:
+        looping.close()
+    assert not start(tmp_path, FakeClock(boot="the next")).safe_mode
