@@ -268,6 +268,7 @@ class Agent:
         sys.setswitchinterval(_SWITCH_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._interrupt())
+        self.starts.begin()
         try:
             self._start()
             # a collection of all that was imported and built would hold every thread for 15 ms

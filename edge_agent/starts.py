@@ -1,7 +1,8 @@
 """Starts that came to no good end, and the safe mode that follows too many of them. No clock has to be right.
 
-A start is in the file before a model runs, and struck off by a clean stop, or when the agent has lived for `LIVED_S`.
-Within one boot those older than `LIVED_S` do not count; what came before a power cut counts until it is struck off.
+A start is in the file before a model runs, one that was refused is not. It is struck off by a clean stop, or when the
+agent has lived for `LIVED_S`. Within one boot those older than `LIVED_S` do not count; what came before a power cut
+counts until it is struck off.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ class _Start(msgspec.Struct, frozen=True):
 
 
 class Starts:
-    """`turn` and `close` from the main thread, `keep` from the store's, which alone may wait for the disk."""
+    """`keep` from the store's thread, which alone may wait for the disk while the agent lives; the rest from main."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """This start is on the disk when it returns, where the disk takes it."""
         self.safe_mode = ""
         """Why models are left out; empty while they are not."""
         self._path = path
@@ -46,7 +46,12 @@ class Starts:
                 f"{_TOO_MANY} starts in a row ended badly, the log has why: models are left out for"
                 f" {LIVED_S / 60:g} minutes, or until systemctl restart edge-agent"
             )
-        self._write([*recent, _Start(now.boot, mono_ms)])
+        self._with_this = [*recent, _Start(now.boot, mono_ms)]
+
+    def begin(self) -> None:
+        """What can be refused for its site or its folders is behind it: this start is on the disk when it returns,
+        where the disk takes it."""
+        self._write(self._with_this)
 
     def turn(self, report: Callable[[bool, str], None]) -> None:
         """Tells of the safe mode, and of its end."""

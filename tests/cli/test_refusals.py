@@ -59,6 +59,17 @@ def test_store_in_a_folder_that_may_not_be_entered_has_the_same_hint(tmp_path: P
     assert "permission denied; read it as root, or as the agent's user" in done.err
 
 
+def test_a_start_that_was_refused_is_no_crash(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(SITE.replace("{folder}", str(tmp_path)))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "events").write_text("no folder")
+    done = edge_agent("run", site)
+    assert (done.code, "run/events" in done.err) == (1, True), done.err
+    assert (tmp_path / "data" / "store").is_dir()
+    assert not (tmp_path / "data" / "starts.json").exists()
+
+
 def test_an_end_without_an_uplink_promises_no_delivery(tmp_path: Path) -> None:
     (tmp_path / "lines.ndjson").write_text('{"temp": 1}\n{"temp": 2}\n')
     keys = 'path = "{folder}/lines.ndjson"\nformat = "ndjson"\ninterval = "1s"\nfields = { temp = {} }\n'

@@ -13,7 +13,9 @@ from edge_agent.starts import LIVED_S, Starts
 
 
 def start(folder: Path, clock: FakeClock) -> Starts:
-    return Starts(folder / "starts.json", clock)
+    starts = Starts(folder / "starts.json", clock)
+    starts.begin()
+    return starts
 
 
 def crash(folder: Path, clock: FakeClock, times: int, *, after_s: float = 5.0) -> None:
