@@ -1,8 +1,8 @@
 """Starts that came to no good end, and the safe mode that follows too many of them. No clock has to be right.
 
 A start is in the file before a model runs, one that was refused is not. It is struck off by a clean stop, or when the
-agent has lived for `LIVED_S`. Within one boot those older than `LIVED_S` do not count; what came before a power cut
-counts until it is struck off.
+agent has lived for `LIVED_S`. Within one boot those older than `LIVED_S` do not count; of the boots before, those do
+that lived for less than `STOOD_S`: a truck that is switched off after a short trip is no crash loop.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from edge_agent.unreadable import UNREADABLE
 log = logging.getLogger("edge_agent")
 
 LIVED_S = 600.0
+STOOD_S = 60.0
 _TOO_MANY = 5
 
 
 class _Start(msgspec.Struct, frozen=True):
     boot: str
     mono_ms: int
+    stood: bool = False
+
+    def counts(self, boot: str, mono_ms: int) -> bool:
+        return mono_ms - self.mono_ms < LIVED_S * 1e3 if self.boot == boot else not self.stood
 
 
 class Starts:
@@ -38,9 +43,9 @@ class Starts:
         self._clock = clock
         now = clock.now()
         self._began_ns = now.mono_ns
-        self._lived = self._struck = self._refused = False
+        self._stood = self._lived = self._struck = self._refused = False
         mono_ms = now.mono_ns // 1_000_000
-        recent = [s for s in _read(path) if s.boot != now.boot or mono_ms - s.mono_ms < LIVED_S * 1e3][-_TOO_MANY:]
+        recent = [start for start in _read(path) if start.counts(now.boot, mono_ms)][-_TOO_MANY:]
         if len(recent) == _TOO_MANY:
             self.safe_mode = (
                 f"{_TOO_MANY} starts in a row ended badly, the log has why: models are left out for"
@@ -64,9 +69,13 @@ class Starts:
             report(False, self.safe_mode)
 
     def keep(self) -> None:
-        """Strikes off what has lived."""
+        """Notes what has stood, and strikes off what has lived."""
         if self._lived and not self._struck:
             self._struck = self._strike_off()
+        elif not self._stood and self._clock.mono_ns() - self._began_ns >= STOOD_S * 1e9:
+            self._stood = True
+            *before, this = self._with_this
+            self._write([*before, msgspec.structs.replace(this, stood=True)])
 
     def close(self) -> None:
         """The stop is a clean one."""

@@ -24,8 +24,8 @@ def command(site: Path, record: Path | None, end_with_input: bool, style: str) -
     Exit codes: 0 it was asked to stop; 1 it could not go on; 2 the site file cannot run; 70 a bug: the state is on
     disk, and a restart goes on from it.
 
-    After five starts in a row that ended badly (crashes within ten minutes, or power cuts) the models are left out
-    (safe mode): for ten minutes, or until it was stopped and started again.
+    After five starts in a row that ended badly (crashes within ten minutes, or power cuts within one) the models
+    are left out (safe mode): for ten minutes, or until it was stopped and started again.
     """
     from edge_agent.assembly import assemble
     from edge_agent.cli.log import set_up_log

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import FakeClock
-from edge_agent.starts import LIVED_S, Starts
+from edge_agent.starts import LIVED_S, STOOD_S, Starts
 
 
 def start(folder: Path, clock: FakeClock) -> Starts:
@@ -69,6 +69,25 @@ def test_what_has_lived_ends_the_safe_mode_and_is_struck_off(tmp_path: Path) -> 
     looping.keep()
     assert not looping.safe_mode
     crash(tmp_path, FakeClock(boot="the next"), 5)
+
+
+def test_short_trips_of_a_truck_that_is_switched_off_are_none(tmp_path: Path) -> None:
+    for trip in range(20):
+        clock = FakeClock(boot=f"trip{trip}")
+        driven = start(tmp_path, clock)
+        assert not driven.safe_mode
+        clock.advance(STOOD_S)
+        driven.keep()
+
+
+def test_crashes_after_a_minute_each_are_a_crash_loop(tmp_path: Path) -> None:
+    clock = FakeClock()
+    for _ in range(5):
+        crashed = start(tmp_path, clock)
+        assert not crashed.safe_mode
+        clock.advance(STOOD_S)
+        crashed.keep()
+    assert start(tmp_path, clock).safe_mode
 
 
 @pytest.mark.parametrize("wall_ns", [0, 2**62])
