@@ -50,7 +50,7 @@ def parse_duration(text: str, longest_ns: int = MAX_DURATION_NS) -> int:
         raise DurationError(f"{_shown(text)} is not a duration", hint)
     duration_ns = int(match[1]) * _UNIT_NS[match[2]]
     if duration_ns > longest_ns:
-        raise DurationError(f"{_shown(text)} is too long", hint)
+        raise DurationError(f"{_shown(text)} is too long a duration here", hint)
     return duration_ns
 
 

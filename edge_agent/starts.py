@@ -48,8 +48,9 @@ class Starts:
         recent = [start for start in _read(path) if start.counts(now.boot, mono_ms)][-_TOO_MANY:]
         if len(recent) == _TOO_MANY:
             self.safe_mode = (
-                f"{_TOO_MANY} starts in a row ended badly, the log has why: models are left out for"
-                f" {LIVED_S / 60:g} minutes, or until systemctl restart edge-agent"
+                f"{_TOO_MANY} starts in a row ended badly (a crash, a kill or a power cut; see the log):"
+                f" models are left out for {LIVED_S / 60:g} minutes, or until a clean stop and a start"
+                " (systemctl restart edge-agent)"
             )
         self._with_this = [*recent, _Start(now.boot, mono_ms)]
 
