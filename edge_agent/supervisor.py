@@ -124,8 +124,9 @@ class _Thread:
             return False
         now = time.monotonic()
         self._bugs.append(now)
-        self.parked = len(self._bugs) == _BUGS and now - self._bugs[0] < _BUG_WINDOW_S
+        parked = len(self._bugs) == _BUGS and now - self._bugs[0] < _BUG_WINDOW_S
         self._supervisor.report(self.body.name, False, f"bug: {type(error).__name__}: {error}")
+        self.parked = parked  # last: whoever sees that it is parked sees why
         return not self.parked and not self._supervisor.stopping
 
 
