@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import isfinite
-from operator import le
-from typing import Any, NamedTuple
+from typing import Any
 
 from firmware_bridge.clock import ClockMap
 from firmware_bridge.events import Batch, Cursor, Event, Gap, GapReason, Quality, Restarted
@@ -113,7 +112,7 @@ class Intake:
         return self._skip_to(lost.next, GapReason.OVERWRITTEN)
 
     def on_samples(
-        self, message: Samples, schema: Columns, clock: ClockMap, now_ns: int
+        self, message: Samples, columns: Columns, clock: ClockMap, now_ns: int
     ) -> Batch | Gap | None:
         """The new samples; a gap when they came too fast; None for duplicates. Raises MissingBefore."""
         ahead = distance(self.expected, message.first)
@@ -130,7 +129,7 @@ class Intake:
         self.expected = (first + count) % _WRAP
         times = tuple(accumulate(items[1::3], initial=message.time_us))[1 - ahead :]
         streams = tuple(items[-3 * ahead :: 3])
-        values, quality = _clean(streams, items[-3 * ahead + 2 :: 3], schema)
+        values, quality = _clean(streams, items[-3 * ahead + 2 :: 3], columns)
         offset_ns, error_ns = self._offset(times, clock, now_ns)
         return Batch(first, streams, times, values, quality, offset_ns, error_ns, now_ns, self.cursor)
 
@@ -156,21 +155,14 @@ class Intake:
 
 
 class _Never:
-    """The kind of a stream whose every value needs a second look."""
+    """The type of a value that needs a second look whatever it is."""
 
 
-class Columns(NamedTuple):
-    """The usable streams of a device by index, as `_clean` wants them. `kinds` has the Python type of a value that
-    needs no second look."""
+_Column = tuple[Any, Any, Any, Any, Stream | None]
+"""The type, least and greatest of the values that are good as they are; what their zeros become; their stream."""
 
-    streams: dict[int, Stream]
-    kinds: dict[int, type]
-    lows: dict[int, Value]
-    highs: dict[int, Value]
-    zeros: dict[int, Value]
-
-
-_KINDS: dict[ValueType, tuple[type, Value]] = {
+_UNKNOWN: _Column = (_Never, 0, 0, 0, None)
+_TYPES: dict[ValueType, tuple[type, Value]] = {
     ValueType.BOOL: (bool, False),
     ValueType.I32: (int, 0),
     ValueType.U32: (int, 0),
@@ -178,43 +170,39 @@ _KINDS: dict[ValueType, tuple[type, Value]] = {
 }
 
 
-_at_most: Callable[[Any, Any], bool] = le
+class Columns(dict[int, _Column]):
+    """Of the streams of a device by index, those that were not refused."""
+
+    def __init__(self, streams: Sequence[Stream | None] = ()) -> None:
+        super().__init__((index, _column(stream)) for index, stream in enumerate(streams) if stream is not None)
+
+    def __missing__(self, index: int) -> _Column:
+        return _UNKNOWN
 
 
-def columns(streams: Sequence[Stream | None]) -> Columns:
-    """Of a device's streams, those that were not refused."""
-    usable = {index: stream for index, stream in enumerate(streams) if stream is not None}
-    return Columns(
-        usable,
-        {index: _kind(stream) for index, stream in usable.items()},
-        {index: stream.min for index, stream in usable.items()},
-        {index: stream.max for index, stream in usable.items()},
-        {index: _KINDS[stream.type][1] for index, stream in usable.items()},
-    )
-
-
-def _kind(stream: Stream) -> type:
+def _column(stream: Stream) -> _Column:
+    kind, zero = _TYPES[stream.type]
     # An infinite range would let infinities pass as good.
-    plain = isfinite(stream.min) and isfinite(stream.max)
-    return _KINDS[stream.type][0] if plain else _Never
+    bounded = isfinite(stream.min) and isfinite(stream.max)
+    return kind if bounded else _Never, stream.min, stream.max, zero, stream
 
 
 def _clean(
-    streams: tuple[int, ...], raw: list[Value | None], schema: Columns
+    streams: tuple[int, ...], raw: list[Any], columns: Columns
 ) -> tuple[tuple[Value | None, ...], bytes]:
-    """Without a Python loop where all is as declared, which it nearly always is."""
-    if (
-        list(map(type, raw)) == list(map(schema.kinds.get, streams))
-        and all(map(_at_most, map(schema.lows.get, streams), raw))
-        and all(map(_at_most, raw, map(schema.highs.get, streams)))
-    ):
-        # -0.0 becomes 0.0.
-        zeros = map(schema.zeros.get, streams)
-        values = [value or zero for value, zero in zip(raw, zeros, strict=True)] if 0 in raw else raw
-        return tuple(values), bytes(len(raw))
-    found = map(schema.streams.get, streams)
-    graded = [_grade(value, stream) for value, stream in zip(raw, found, strict=True)]
-    return tuple(value for value, _ in graded), bytes(quality for _, quality in graded)
+    """The values as they are kept, and the quality of each."""
+    values: list[Value | None] = []
+    keep = values.append
+    quality = bytearray(len(raw))
+    for index, value in zip(streams, raw, strict=True):
+        kind, low, high, zero, stream = columns[index]
+        if type(value) is kind and low <= value <= high:
+            # -0.0 becomes 0.0.
+            keep(value or zero)
+        else:
+            graded, quality[len(values)] = _grade(value, stream)
+            keep(graded)
+    return tuple(values), bytes(quality)
 
 
 def _grade(value: Value | None, stream: Stream | None) -> tuple[Value | None, Quality]:

@@ -20,6 +20,7 @@ import serial
 
 from firmware_bridge.errors import LinkDown, PortBusy
 from firmware_bridge.events import Cursor, Event
+from firmware_bridge.frame import MAX_FRAME
 from firmware_bridge.messages import Value
 from firmware_bridge.session import Session
 
@@ -31,6 +32,9 @@ _IDENTITY_NS = 500_000_000
 _JUDGED_NS = 100_000_000
 _DENSE_BYTES_PER_S = 50_000
 """More than half of a line of 921,600 baud."""
+_FULL_FRAME = MAX_FRAME // 2
+_READ = 4096
+"""What a terminal holds for its reader."""
 
 
 def port_holder(path: str) -> str:
@@ -72,7 +76,7 @@ class Port:
     def read(self) -> bytes:
         """What has come, once select says that something has. Raises LinkDown at a hang-up."""
         try:
-            data = os.read(self._serial.fileno(), 65536)
+            data = os.read(self._serial.fileno(), _READ)
         except BlockingIOError:
             return b""
         except _GONE as error:
@@ -102,8 +106,9 @@ class Link:
     """A session kept connected to the device at `path`, best a stable /dev/serial/by-id name.
 
     `coalesce_s`: pause before the next wait once reads follow each other closely, so that a stream of small packets
-    costs few calls and each of them one wake-up; adds at most that to the latency of a busy line, five times that to
-    one in continuous use (two long frames of 921,600 baud take as long), and nothing to a quiet one.
+    costs few calls and each of them one wake-up; adds at most that to the latency of a busy line, and nothing to a
+    quiet one. A dense line is read at every fifth of these times (two long frames of 921,600 baud take as long), one
+    whose device has a backlog at every sixteenth, for its samples have waited much longer.
     """
 
     def __init__(
@@ -127,8 +132,8 @@ class Link:
         self._pause_ns = _FIRST_PAUSE_NS
         self._open_ns = 0
         self._identity_ns = 0
-        self._busy = self._dense = False
-        self._judged_ns = self._taken = 0
+        self._busy = self._dense = self._backlog = self._asked = False
+        self._judged_ns = self._taken = self._frames = 0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -203,7 +208,7 @@ class Link:
 
     def _wait(self, due_ns: int, timeout_s: float) -> bool:
         if self._busy:
-            time.sleep(self._coalesce_s * (5 if self._dense else 1))
+            time.sleep(self._coalesce_s * self._times())
         began_ns = self._now_ns()
         seconds = max(0.0, min(timeout_s, due_ns / 1e9))
         port = self._port
@@ -230,8 +235,8 @@ class Link:
             try:
                 if readable:
                     data, now_ns = port.read(), self._now_ns()
-                    self._judge_density(len(data), now_ns)
                     events += self.session.receive(data, now_ns)
+                    self._judge(len(data), now_ns)
                 elif self._now_ns() >= self._identity_ns:
                     self._check_identity(port)
                 events += self.session.tick(self._now_ns())
@@ -241,13 +246,25 @@ class Link:
                 self._retry_later(error)
         return events
 
-    def _judge_density(self, size: int, now_ns: int) -> None:
-        """Over a while: packets that a busy machine hands over together are no line in continuous use."""
+    def _times(self) -> int:
+        """How many of the short pauses the next one lasts."""
+        if not self._backlog:
+            return 5 if self._dense else 1
+        # An answer comes behind the frame that is on the line; its time tells the device's clock.
+        return 5 if self._asked else 16
+
+    def _judge(self, size: int, now_ns: int) -> None:
+        """By all of a while: packets that a busy machine hands over together are no line in continuous use."""
         self._taken += size
         span_ns = now_ns - self._judged_ns
         if span_ns >= _JUDGED_NS:
+            frames = self.session.frames.good
             self._dense = self._taken * 1e9 > _DENSE_BYTES_PER_S * span_ns
-            self._taken, self._judged_ns = 0, now_ns
+            # A device with nothing waiting sends what it has, in short frames.
+            self._backlog = 0 < (frames - self._frames) * _FULL_FRAME < self._taken
+            self._taken, self._frames, self._judged_ns = 0, frames, now_ns
+        # A terminal that is nearly full would stop its line.
+        self._busy &= size < _READ // 2
 
     def _check_identity(self, port: Port) -> None:
         self._identity_ns = self._now_ns() + _IDENTITY_NS
@@ -256,6 +273,7 @@ class Link:
 
     def _flush(self, port: Port) -> None:
         data = self.session.data_to_send()
+        self._asked = bool(data)
         if data:
             port.write(data)
 

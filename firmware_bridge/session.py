@@ -31,7 +31,7 @@ from firmware_bridge.events import (
     WrongDevice,
 )
 from firmware_bridge.frame import Decoder, FrameCounters, seal
-from firmware_bridge.intake import Intake, MissingBefore, RateLimit, columns, distance
+from firmware_bridge.intake import Columns, Intake, MissingBefore, RateLimit, distance
 from firmware_bridge.messages import (
     VERSION,
     Ack,
@@ -114,7 +114,7 @@ class Session:
         self._decoder = Decoder()
         self._intake = Intake(durable, RateLimit(self._limits.max_samples_per_s))
         self._schema = Schema()
-        self._columns = columns(())
+        self._columns = Columns()
         self._commands = Commands(self._limits.settle_ns)
         self._out = bytearray()
         self._seq = 0
@@ -304,6 +304,9 @@ class Session:
     # ---- receiving ----
 
     def _take(self, message: Message, now_ns: int) -> list[Event]:
+        # The busiest first.
+        if isinstance(message, Samples | Lost) and self.state is State.LIVE:
+            return self._on_numbered(message, now_ns)
         if isinstance(message, Info):
             return self._on_info(message, now_ns)
         if isinstance(message, StreamEntry | ActuatorEntry):
@@ -312,8 +315,6 @@ class Session:
         if self.state is not State.LIVE:
             self.counters.unexpected += 1
             return []
-        if isinstance(message, Samples | Lost):
-            return self._on_numbered(message, now_ns)
         if isinstance(message, Pong):
             return self._on_pong(message, now_ns)
         return self._report(message, now_ns)
@@ -372,7 +373,7 @@ class Session:
         if durable is not None and durable.next != self._intake.expected:
             self._send_ack(resend=self._intake.expected)
         device = self._schema.finish()
-        self._columns = columns(device.streams)
+        self._columns = Columns(device.streams)
         return [Ready(device, self._intake.cursor)]
 
     def _on_numbered(self, message: Samples | Lost, now_ns: int) -> list[Event]:

@@ -13,7 +13,7 @@ import pytest
 
 from firmware_bridge.errors import LinkDown, PortBusy
 from firmware_bridge.events import CommandPending, LogLine, Outcome, SafeState
-from firmware_bridge.frame import Decoder
+from firmware_bridge.frame import Decoder, seal
 from firmware_bridge.link import Link, Port
 from firmware_bridge.messages import Command
 from firmware_bridge.session import Session
@@ -93,33 +93,73 @@ def test_close_from_another_thread_ends_a_waiting_step(tmp_path):
     timer.join()
 
 
-def test_only_a_line_in_continuous_use_is_read_seldom(monkeypatch):
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    now_ms, pauses = 0, []
-    monkeypatch.setattr("firmware_bridge.link.time.sleep", pauses.append)
-    link = Link(os.ttyname(slave), 921_600, Session(1), now_ns=lambda: now_ms * 1_000_000)
+class Terminal:
+    """A link on a terminal, with a clock that is turned by hand; `pauses` are those it made."""
 
-    def turns(count, ms, size):
-        nonlocal now_ms
+    def __init__(self, monkeypatch):
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.now_ms, self.pauses = 0, []
+        monkeypatch.setattr("firmware_bridge.link.time.sleep", self.pauses.append)
+        path = os.ttyname(self.slave)
+        self.link = Link(path, 921_600, Session(1), now_ns=lambda: self.now_ms * 1_000_000)
+
+    def turns(self, count, ms, data):
         for _ in range(count):
-            now_ms += ms
-            os.write(master, bytes(size))
-            link.step(1.0)
+            self.now_ms += ms
+            os.write(self.master, data)
+            self.link.step(1.0)
 
-    turns(100, 1, 30)
-    turns(1, 10, 30)
-    turns(1, 1, 270)  # the rest of what came while this machine was busy
-    turns(50, 1, 30)
-    assert set(pauses) == {0.001}
-    turns(50, 5, 460)
-    assert pauses[-1] == 0.005
-    turns(1, 1000, 30)
-    turns(50, 1, 30)
-    assert pauses[-1] == 0.001
-    link.release()
-    os.close(master)
-    os.close(slave)
+    def close(self):
+        self.link.release()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    terminal = Terminal(monkeypatch)
+    yield terminal
+    terminal.close()
+
+
+SHORT, FULL = seal(0x44, 0, bytes(24)), seal(0x44, 0, bytes(240))
+
+
+def test_only_a_line_in_continuous_use_is_read_seldom(terminal):
+    terminal.turns(100, 1, SHORT)
+    terminal.turns(1, 10, SHORT)
+    terminal.turns(1, 1, 9 * SHORT)  # the rest of what came while this machine was busy
+    terminal.turns(50, 1, SHORT)
+    assert set(terminal.pauses) == {0.001}
+    terminal.turns(50, 5, 14 * SHORT)
+    assert terminal.pauses[-1] == 0.005
+    terminal.turns(1, 1000, SHORT)
+    terminal.turns(50, 1, SHORT)
+    assert terminal.pauses[-1] == 0.001
+
+
+def test_a_device_with_a_backlog_is_read_more_seldom_still_but_its_answers_soon(terminal):
+    terminal.turns(50, 16, 5 * FULL)
+    assert terminal.pauses[-10:].count(0.016) > 5
+    terminal.pauses.clear()
+    terminal.turns(1, 250, FULL)  # a hello is
+    terminal.turns(2, 1, FULL)
+    assert terminal.pauses[-2:] == [0.005, 0.016]
+    terminal.turns(300, 1, SHORT)
+    assert terminal.pauses[-1] == 0.001
+
+
+def test_noise_is_no_backlog(terminal):
+    terminal.turns(300, 1, b"\x55" * 30)
+    assert set(terminal.pauses) == {0.001}
+
+
+def test_a_terminal_that_is_nearly_full_is_emptied_without_a_pause(terminal):
+    terminal.turns(20, 5, 9 * FULL)
+    pauses = len(terminal.pauses)
+    terminal.turns(20, 5, 9 * FULL)
+    assert len(terminal.pauses) == pauses
 
 
 def test_streams_commands_and_logs_of_the_posix_example(site):
