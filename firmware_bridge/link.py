@@ -33,6 +33,9 @@ _JUDGED_NS = 100_000_000
 _DENSE_BYTES_PER_S = 50_000
 """More than half of a line of 921,600 baud."""
 _FULL_FRAME = MAX_FRAME // 2
+"""A mean above this: most frames are as long as they may be."""
+DENSE, BACKLOG = 5, 16
+"""How much longer than on a busy line the pause is on a dense one, and where the device has a backlog."""
 _READ = 4096
 """What a terminal holds for its reader."""
 
@@ -107,8 +110,8 @@ class Link:
 
     `coalesce_s`: pause before the next wait once reads follow each other closely, so that a stream of small packets
     costs few calls and each of them one wake-up; adds at most that to the latency of a busy line, and nothing to a
-    quiet one. A dense line is read at every fifth of these times (two long frames of 921,600 baud take as long), one
-    whose device has a backlog at every sixteenth, for its samples have waited much longer.
+    quiet one. On a dense line the pause is DENSE times as long (two long frames of 921,600 baud take as long), on
+    one whose device has a backlog BACKLOG times, for its samples have waited much longer.
     """
 
     def __init__(
@@ -132,7 +135,8 @@ class Link:
         self._pause_ns = _FIRST_PAUSE_NS
         self._open_ns = 0
         self._identity_ns = 0
-        self._busy = self._dense = self._backlog = self._asked = False
+        self._busy = self._asked = False
+        self._stretch = 1
         self._judged_ns = self._taken = self._frames = 0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -208,7 +212,7 @@ class Link:
 
     def _wait(self, due_ns: int, timeout_s: float) -> bool:
         if self._busy:
-            time.sleep(self._coalesce_s * self._times())
+            time.sleep(self._pause_s())
         began_ns = self._now_ns()
         seconds = max(0.0, min(timeout_s, due_ns / 1e9))
         port = self._port
@@ -246,12 +250,9 @@ class Link:
                 self._retry_later(error)
         return events
 
-    def _times(self) -> int:
-        """How many of the short pauses the next one lasts."""
-        if not self._backlog:
-            return 5 if self._dense else 1
+    def _pause_s(self) -> float:
         # An answer comes behind the frame that is on the line; its time tells the device's clock.
-        return 5 if self._asked else 16
+        return self._coalesce_s * (min(self._stretch, DENSE) if self._asked else self._stretch)
 
     def _judge(self, size: int, now_ns: int) -> None:
         """By all of a while: packets that a busy machine hands over together are no line in continuous use."""
@@ -259,9 +260,10 @@ class Link:
         span_ns = now_ns - self._judged_ns
         if span_ns >= _JUDGED_NS:
             frames = self.session.frames.good
-            self._dense = self._taken * 1e9 > _DENSE_BYTES_PER_S * span_ns
             # A device with nothing waiting sends what it has, in short frames.
-            self._backlog = 0 < (frames - self._frames) * _FULL_FRAME < self._taken
+            backlog = 0 < (frames - self._frames) * _FULL_FRAME < self._taken
+            dense = self._taken * 1e9 > _DENSE_BYTES_PER_S * span_ns
+            self._stretch = BACKLOG if backlog else DENSE if dense else 1
             self._taken, self._frames, self._judged_ns = 0, frames, now_ns
         # A terminal that is nearly full would stop its line.
         self._busy &= size < _READ // 2

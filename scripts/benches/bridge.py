@@ -31,15 +31,13 @@ from edge_agent.event_log import read_log
 from edge_agent.metrics import percentile
 from edge_agent.types import Reading
 from firmware_bridge.events import Batch, Cursor
-from firmware_bridge.link import Link, Port
+from firmware_bridge.link import BACKLOG, Link, Port
 from firmware_bridge.session import Session
 
 _C = ROOT / "firmware_bridge" / "c"
 _LINE_BYTES_PER_S = 921_600 / 10
 _PUMP = Path(__file__).with_name("line_pump.py")
 _MEMORY = next((path for path in ("/dev/shm", "/run") if Path(path).is_dir()), None)
-_BACKLOG_PAUSE_S = 0.016
-"""Of a link whose device has a backlog."""
 _FULL_HZ = 20_000
 """Samples a second, more than the line carries: it is in continuous use."""
 
@@ -118,7 +116,7 @@ def bare_line_cost(seconds: float) -> float:
         port = Port(f"{name}/bare", 921_600)
         taken, start, start_cpu = 0, time.monotonic(), time.thread_time()
         while time.monotonic() - start < seconds:
-            time.sleep(_BACKLOG_PAUSE_S)
+            time.sleep(0.001 * BACKLOG)
             select.select([port.fileno()], [], [], 0.1)
             taken += len(port.read())
         cpu_s = time.thread_time() - start_cpu
