@@ -8,16 +8,22 @@ import select
 import subprocess
 import threading
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 
 class Cable:
-    """`path` is a stable name, as under /dev/serial/by-id; each plug gives it another pseudo-terminal."""
+    """`path` is a stable name, as under /dev/serial/by-id; each plug gives it another pseudo-terminal.
+
+    `tap` gets what the device sends, before noise and cuts; none of it arrives while the cable is `mute`.
+    """
 
     def __init__(self, folder: Path, device_fd: int, noise: float = 0.0, seed: int = 1) -> None:
         self.path = folder / "by-id-device"
         self.noise = noise
+        self.mute = False
         self.carried = 0
+        self.tap: Callable[[bytes], None] = lambda data: None
         self._device = device_fd
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
@@ -67,6 +73,10 @@ class Cable:
     def _carry(self, end: int) -> None:
         data = os.read(end, 4096)
         self.carried += len(data)
+        if end == self._device:
+            self.tap(data)
+            if self.mute:
+                return
         data = self._damaged(data)
         other = self._master if end == self._device else self._device
         if other is None or not data:

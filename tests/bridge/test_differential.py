@@ -13,7 +13,7 @@ from firmware_bridge import messages as m
 from firmware_bridge.errors import BadMessage, UnknownType
 from firmware_bridge.frame import Decoder, cobs_decode, seal
 
-from .device import SimDevice, c_open, c_seal, need, vectors
+from .device import SimDevice, c_open, c_seal, vectors
 
 GOLDEN = [bytes.fromhex(row["wire"]) for row in vectors("frames.json")]
 
@@ -148,7 +148,3 @@ def test_c_carries_out_exactly_what_python_would_send(index, value, deadline_us)
         assert receipt.value == value
     assert receipt.status is expected
     assert len(device.acts) - before == (expected is m.Status.DONE)
-
-
-def test_compilers_are_there_or_this_is_skipped():
-    need("gcc")

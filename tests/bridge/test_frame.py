@@ -53,9 +53,10 @@ def test_a_changed_byte_is_never_accepted(payload, place, change):
     assert all(frame == (3, 4, payload) for frame in Decoder().feed(bytes(wire)))
 
 
-@given(st.lists(st.binary(max_size=400), max_size=20))
-def test_unfinished_input_is_bounded_whatever_comes(pieces):
+@given(st.lists(st.binary(max_size=400), max_size=20), st.integers(0, 20))
+def test_unfinished_input_is_bounded_whatever_comes(pieces, long_at):
     decoder = Decoder()
+    pieces.insert(long_at, b"\x55" * (MAX_FRAME + 2))
     for piece in pieces:
         decoder.feed(piece.replace(b"\0", b"\1"))
         assert len(decoder._rest) <= MAX_FRAME + 1

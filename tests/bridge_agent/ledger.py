@@ -6,6 +6,9 @@ import struct
 from dataclasses import dataclass, field
 
 from edge_agent.contract import decode, messages
+from firmware_bridge import messages as bridge
+from firmware_bridge.frame import Decoder
+from firmware_bridge.messages import Info
 
 
 @dataclass
@@ -14,10 +17,40 @@ class Account:
 
     readings: int = 0
     declared: dict[str, int] = field(default_factory=dict)
-    boots: int = 1
+    ends: list[int | None] = field(default_factory=list)
+    """How many samples each boot before the present one gave, received or declared; None where nobody knows."""
     wrong: list[str] = field(default_factory=list)
     place: int = 0
     """The number of the device's next sample in its present boot."""
+
+    def restart(self, end: int | None) -> None:
+        """The boot that gave `end` samples is over."""
+        self.ends.append(end)
+        self.place = 0
+
+
+class Firmware:
+    """The other witness: what the device says of the boot before, heard on its own end of the cable."""
+
+    def __init__(self) -> None:
+        self.ends: list[int | None] = []
+        """As Account's."""
+        self._boot: int | None = None
+        self._decoder = Decoder()
+
+    @property
+    def frames(self) -> int:
+        return self._decoder.counters.good
+
+    def hear(self, data: bytes) -> None:
+        for kind, _, payload in self._decoder.feed(data):
+            if kind == Info.TYPE:
+                self._on_info(bridge.decode(kind, payload))
+
+    def _on_info(self, info: Info) -> None:
+        if self._boot not in (None, info.boot):
+            self.ends.append(info.prev_next)
+        self._boot = info.boot
 
 
 class Subscriber:
@@ -90,8 +123,7 @@ class Subscriber:
 def _lose(out: Account, reason: str, count: int) -> None:
     out.declared[reason] = out.declared.get(reason, 0) + count
     if reason.startswith("device_reset"):
-        out.boots += 1
-        out.place = 0
+        out.restart(None if reason == "device_reset_open" else out.place + count)
     else:
         out.place += count
 
@@ -100,8 +132,7 @@ def _follow(out: Account, values: dict, where: str) -> None:
     out.readings += 1
     if values.get("count") == 0 and out.place:
         # it started anew and nothing of the boot before was lost
-        out.boots += 1
-        out.place = 0
+        out.restart(out.place)
     number = out.place
     out.place += 1
     if values != expected(number) and len(out.wrong) < 20:
